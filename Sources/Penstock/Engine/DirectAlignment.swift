@@ -1,0 +1,87 @@
+import CLinux
+
+/// What direct I/O on a file wants of offsets, lengths and memory, in bytes; from `statx`'s STATX_DIOALIGN (Linux 6.1).
+struct DirectAlignment: Equatable, Sendable {
+    /// Of the file offset and the length.
+    var offset: Int
+    /// Of the memory.
+    var memory: Int
+
+    init(offset: Int, memory: Int) {
+        self.offset = offset
+        self.memory = memory
+    }
+
+    /// Nil where the file cannot be read directly.
+    init?(_ status: linux_file_status) {
+        switch status.direct_offset_alignment {
+        case 0: return nil
+        // The kernel does not say. A page satisfies every file system known; a refusal later demotes the file.
+        case .max: self.init(offset: 4096, memory: 4096)
+        default:
+            self.init(offset: Int(status.direct_offset_alignment), memory: Int(max(1, status.direct_memory_alignment)))
+        }
+    }
+}
+
+/// How one piece of a request travels.
+struct PiecePlan: Equatable {
+    enum Route: Equatable {
+        /// Through the page cache.
+        case buffered
+        /// Directly, into or from the caller's memory.
+        case direct
+        /// Directly into a bounce block, of which the piece's bytes start at `skip`.
+        case bounced(skip: Int)
+    }
+
+    var route: Route
+    /// Where the system call starts in the file.
+    var offset: UInt64
+    /// How many bytes the system call moves.
+    var length: Int
+    /// How many bytes of the request that serves.
+    var count: Int
+
+    static func buffered(at position: UInt64, remaining: Int, limit: Int) -> PiecePlan {
+        let count = min(remaining, limit)
+        return PiecePlan(route: .buffered, offset: position, length: count, count: count)
+    }
+
+    /// A direct read: aligned as far as possible, the unaligned head and tail through a bounce block.
+    ///
+    /// - Parameter bounce: The size of a bounce block.
+    static func directRead(
+        at position: UInt64, address: UInt, remaining: Int, limit: Int, alignment: DirectAlignment, bounce: Int
+    ) -> PiecePlan {
+        let head = Int(position % UInt64(alignment.offset))
+        let toBoundary = head == 0 ? 0 : alignment.offset - head
+        let fits = (address &+ UInt(toBoundary)) % UInt(alignment.memory) == 0
+        if head == 0, fits, remaining >= alignment.offset {
+            let aligned = min(remaining, limit) / alignment.offset * alignment.offset
+            let length = max(aligned, alignment.offset)
+            return PiecePlan(route: .direct, offset: position, length: length, count: length)
+        }
+        // Up to where the memory is aligned again, or as much as a block holds when it never will be.
+        let wanted = fits && head != 0 ? toBoundary : bounce - head
+        let count = min(remaining, wanted)
+        let length = (head + count + alignment.offset - 1) / alignment.offset * alignment.offset
+        return PiecePlan(route: .bounced(skip: head), offset: position - UInt64(head), length: length, count: count)
+    }
+
+    /// A direct write where everything is aligned; else buffered, up to where it is.
+    static func directWrite(
+        at position: UInt64, address: UInt, remaining: Int, limit: Int, alignment: DirectAlignment
+    ) -> PiecePlan {
+        let head = Int(position % UInt64(alignment.offset))
+        let toBoundary = head == 0 ? 0 : alignment.offset - head
+        guard (address &+ UInt(toBoundary)) % UInt(alignment.memory) == 0 else {
+            return buffered(at: position, remaining: remaining, limit: limit)
+        }
+        guard head == 0, remaining >= alignment.offset else {
+            return buffered(at: position, remaining: min(remaining, head == 0 ? remaining : toBoundary), limit: limit)
+        }
+        let length = max(min(remaining, limit) / alignment.offset * alignment.offset, alignment.offset)
+        return PiecePlan(route: .direct, offset: position, length: length, count: length)
+    }
+}

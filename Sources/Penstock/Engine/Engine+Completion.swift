@@ -1,0 +1,180 @@
+import Glibc
+
+/// What a completion means: retry, go on, fall back, or end the piece.
+extension Engine {
+    /// Attempts at one piece, at most; the kernel may ask for a retry, but not for ever.
+    private static let mostAttempts: UInt16 = 64
+
+    func complete(_ completion: DriverCompletion) {
+        guard let slot = pieces.find(completion.token) else { return }
+        switch pieces[slot].pointee.work {
+        case .free: break
+        case .control:
+            let done = controls.removeValue(forKey: slot)
+            pieces.free(slot)
+            done?(completion.result)
+        case .piece: completePiece(slot, completion.result)
+        }
+    }
+
+    private func completePiece(_ slot: Int, _ result: Int32) {
+        let piece = pieces[slot]
+        if result > 0 {
+            piece.pointee.progress += Int(result)
+            if piece.pointee.progress >= piece.pointee.plan.length { return endPiece(slot, errno: 0) }
+            continuePiece(slot)
+        } else if result == 0 {
+            // End of file; a write that moves nothing has no room.
+            let isRead = record(of: piece).pointee.direction == .read
+            endPiece(slot, errno: isRead ? 0 : ENOSPC)
+        } else {
+            failPiece(slot, errno: -result)
+        }
+    }
+
+    /// A short transfer: the rest is asked for, from where direct I/O allows it.
+    private func continuePiece(_ slot: Int) {
+        let piece = pieces[slot]
+        let record = record(of: piece)
+        if hasEndedEarly(record) { return endPiece(slot, errno: 0) }
+        if piece.pointee.plan.route != .buffered {
+            // A direct read that stops inside a block has met the end of the file.
+            let unit = record.pointee.file._withUnsafeGuaranteedRef { $0.alignment?.offset ?? 4096 }
+            let overhang = piece.pointee.progress % unit
+            if overhang != 0 {
+                if record.pointee.direction == .read { return endPiece(slot, errno: 0) }
+                piece.pointee.progress -= overhang
+            }
+        }
+        retry(slot, errno: EIO)
+    }
+
+    private func failPiece(_ slot: Int, errno: Int32) {
+        let piece = pieces[slot]
+        let record = record(of: piece)
+        switch errno {
+        case EAGAIN, EINTR:
+            if hasEndedEarly(record) { return endPiece(slot, errno: ECANCELED) }
+            retry(slot, errno: errno)
+        case ECANCELED:
+            // Somebody else's cancellation (a thread of the kernel's that ended) is no reason to fail: once.
+            let wanted = record.pointee.cancelReason != .none
+            if wanted || piece.pointee.attempts > 0 { return endPiece(slot, errno: errno) }
+            retry(slot, errno: errno)
+        case EOPNOTSUPP where piece.pointee.plan.route == .buffered && refuseUncached(record): retry(slot, errno: errno)
+        case EINVAL, EOPNOTSUPP, EFAULT, ENOTBLK:
+            guard piece.pointee.plan.route != .buffered else { return endPiece(slot, errno: errno) }
+            record.pointee.file._withUnsafeGuaranteedRef { demote($0, errno: errno, wholeDevice: errno != EFAULT) }
+            replan(slot)
+            retry(slot, errno: errno)
+        default: endPiece(slot, errno: errno)
+        }
+    }
+
+    private func retry(_ slot: Int, errno: Int32) {
+        pieces[slot].pointee.attempts += 1
+        guard pieces[slot].pointee.attempts <= Self.mostAttempts else { return endPiece(slot, errno: errno) }
+        recorder.retries += 1
+        start(slot)
+    }
+
+    /// The same bytes again, through the page cache.
+    private func replan(_ slot: Int) {
+        let piece = pieces[slot]
+        let record = record(of: piece)
+        if piece.pointee.bounceBlock >= 0 { bounce.giveBack(piece.pointee.bounceBlock) }
+        piece.pointee.bounceBlock = -1
+        piece.pointee.progress = 0
+        let count = piece.pointee.plan.count
+        piece.pointee.plan = .buffered(
+            at: record.pointee.offset + UInt64(piece.pointee.start), remaining: count, limit: count)
+    }
+
+    /// The kernel or file system does not know `RWF_DONTCACHE`. True the first time, when it was asked to.
+    private func refuseUncached(_ record: UnsafeMutablePointer<RequestRecord>) -> Bool {
+        record.pointee.file._withUnsafeGuaranteedRef { file in
+            guard file.caching == .uncached, !file.onRing.refusesUncached else { return false }
+            file.onRing.refusesUncached = true
+            return true
+        }
+    }
+
+    // MARK: Ends
+
+    private func endPiece(_ slot: Int, errno: Int32) {
+        let piece = pieces[slot].pointee
+        let submission = piece.submission!.takeUnretainedValue()  // its lane retains it until its records have ended
+        let record = submission.records + Int(piece.record)
+        var moved = piece.progress
+        if case .bounced(let skip) = piece.plan.route {
+            moved = max(0, min(moved - skip, piece.plan.count))
+            let block = UnsafeRawPointer(bounce.address(of: piece.bounceBlock))
+            (record.pointee.address + piece.start).copyMemory(from: block + skip, byteCount: moved)
+            bounce.giveBack(piece.bounceBlock)
+        }
+        pieces.free(slot)
+        scheduler.finished(bytes: piece.plan.count)
+        record.pointee.piecesInFlight -= 1
+        if errno != 0 {
+            let reason = record.pointee.cancelReason
+            let failure = errno == ECANCELED && reason != .none ? reason : StorageError.Code(errno: errno).kind
+            fail(record, failure, errno: errno)
+        } else if moved < piece.plan.count {
+            // The bytes end here; whatever pieces behind this one have found lies past the end.
+            record.pointee.end = min(record.pointee.end, piece.start + moved)
+            record.pointee.issued = record.pointee.length
+        }
+        if record.pointee.piecesInFlight == 0, record.pointee.issued >= record.pointee.length {
+            end(submission, Int(piece.record))
+        }
+    }
+
+    /// Notes the first failure and issues nothing more of the record.
+    func fail(_ record: UnsafeMutablePointer<RequestRecord>, _ failure: StorageError.Code.Kind, errno: Int32) {
+        if record.pointee.outcome.failure == .none {
+            record.pointee.outcome.failure = failure
+            record.pointee.outcome.errno = errno
+        }
+        record.pointee.issued = record.pointee.length
+    }
+
+    /// A request has ended: exactly once, with nothing in flight. The submission may be its caller's again afterwards.
+    func end(_ submission: Submission, _ index: Int) {
+        let record = submission.records + index
+        assert(!record.pointee.hasEnded && record.pointee.piecesInFlight == 0)
+        record.pointee.hasEnded = true
+        if record.pointee.outcome.failure == .none { record.pointee.outcome.count = record.pointee.end }
+        record.pointee.file._withUnsafeGuaranteedRef { file in
+            file.onRing.pending -= 1
+            if file.onRing.pending == 0, !file.onRing.closing.isEmpty { finishClosing(file) }
+        }
+        recorder.end(record, submittedAt: submission.submittedAt, now: turnTime)
+        if let trace = configuration.trace { trace(StorageTrace(record.pointee, submission, driver.kind, turnTime)) }
+        if case .observer(let observer) = submission.delivery { observer(submission, index) }
+
+        let id = submission.entries.first { lanes[$0.index].contains(index, of: submission) }!
+        lanes[id.index].remaining -= 1
+        if lanes[id.index].remaining == 0 {
+            lanes[id.index] = Lane()
+            scheduler.retire(id)
+        } else if configuration.ordering == .serial, let bytes = advance(&lanes[id.index]) {
+            scheduler.resume(id, bytes: bytes)
+        }
+        submission.remaining -= 1
+        if submission.remaining == 0 { submission.end() }
+    }
+
+    private func hasEndedEarly(_ record: UnsafeMutablePointer<RequestRecord>) -> Bool {
+        record.pointee.outcome.failure != .none
+    }
+
+    func record(of piece: UnsafeMutablePointer<PieceTable.Slot>) -> UnsafeMutablePointer<RequestRecord> {
+        piece.pointee.submission!._withUnsafeGuaranteedRef { $0.records + Int(piece.pointee.record) }
+    }
+}
+
+extension Engine.Lane {
+    func contains(_ record: Int, of submission: Submission) -> Bool {
+        self.submission === submission && record < end && record >= start
+    }
+}

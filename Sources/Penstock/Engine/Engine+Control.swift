@@ -1,0 +1,70 @@
+import CLinux
+
+/// Operations beside the data path: opening, closing, sizes, barriers.
+extension Engine {
+    /// Starts an operation and calls back with its result, on the ring thread. Waits for a slot if it must.
+    func control(_ operation: DriverOperation, _ done: @escaping (Int32) -> Void) {
+        assertOnRing()
+        guard pieces.hasRoom else { return waitingControls.append((operation, done)) }
+        let slot = pieces.take(.control)
+        controls[slot] = done
+        driver.start(operation, token: pieces.token(of: slot))
+    }
+
+    /// Calls back when everything sent before has ended; what is sent afterwards waits for that.
+    func barrier(_ done: @escaping () -> Void) {
+        assertOnRing()
+        let id = scheduler.addBarrier()
+        barriers[id] = done
+        for reached in scheduler.takeReachedBarriers() { barriers.removeValue(forKey: reached)?() }
+    }
+
+    // MARK: Closing files
+
+    func close(_ closing: FileClosing) {
+        assertOnRing()
+        closing.file.onRing.closing.append(closing)
+        if closing.file.onRing.pending == 0 { finishClosing(closing.file) }
+    }
+
+    /// Nothing of the file is in flight: its descriptors go back.
+    func finishClosing(_ file: StorageFile) {
+        let waiting = file.onRing.closing
+        file.onRing.closing = []
+        guard file.onRing.descriptorIsOpen else { return waiting.forEach { $0.done(0) } }
+        detach(file.onRing)
+        if file.onRing.directDescriptor >= 0 { _ = linux_close(file.onRing.directDescriptor) }
+        file.onRing.directDescriptor = -1
+        file.onRing.refusesDirect = true
+        file.onRing.fixedFile = -2
+        file.onRing.directFixedFile = -2
+        if driver.usesKernelDescriptors {
+            // A reader on another thread may be about to use the number: it stays taken, and answers EBADF, until the
+            // last reference has gone. The file itself is closed now.
+            let result = linux_make_inert(file.descriptor)
+            waiting.forEach { $0.done(result) }
+        } else {
+            file.onRing.descriptorIsOpen = false
+            control(DriverOperation(.close, descriptor: file.descriptor)) { result in
+                waiting.forEach { $0.done(result) }
+            }
+        }
+    }
+
+    func retire(_ file: FileRetirement) {
+        assertOnRing()
+        detach(file.onRing)
+        if file.onRing.directDescriptor >= 0 { _ = linux_close(file.onRing.directDescriptor) }
+        guard file.onRing.descriptorIsOpen else { return }
+        if driver.usesKernelDescriptors {
+            _ = linux_close(file.descriptor)
+        } else {
+            control(DriverOperation(.close, descriptor: file.descriptor)) { _ in }
+        }
+    }
+
+    private func detach(_ onRing: StorageFile.OnRing) {
+        if onRing.fixedFile >= 0 { driver.detach(onRing.fixedFile) }
+        if onRing.directFixedFile >= 0 { driver.detach(onRing.directFixedFile) }
+    }
+}

@@ -1,0 +1,279 @@
+import CLinux
+import DequeModule
+import HeapModule
+import Logging
+import Synchronization
+
+/// The loop of one queue: takes what callers send, asks the scheduler what may go, starts it on the driver, and tells the
+/// callers. Everything here belongs to the ring thread; actor isolation *is* the proof of that.
+package final class Engine: @unchecked Sendable {  // every method but `wake` asserts the executor's thread
+    /// A scheduler entry's requests: a run of a submission's records, of one priority.
+    struct Lane {
+        var submission: Submission?
+        var start = 0
+        /// The record whose pieces are being issued.
+        var cursor = 0
+        var end = 0
+        /// Records that have not ended.
+        var remaining = 0
+    }
+
+    struct Deadline: Comparable {
+        var time: UInt64
+        var submission: Submission
+        var generation: UInt64
+        var record: Int
+
+        static func < (lhs: Self, rhs: Self) -> Bool { lhs.time < rhs.time }
+        static func == (lhs: Self, rhs: Self) -> Bool { lhs.time == rhs.time }
+    }
+
+    let executor: StorageExecutor
+    let driver: any StorageDriver
+    let configuration: StorageQueue.Configuration
+    let arena: SlabArena
+    let logger: Logger?
+
+    var scheduler: Scheduler
+    var lanes: [Lane] = []
+    var pieces: PieceTable
+    var bounce = BounceStore()
+    /// Numbers of the driver's fixed buffers, by slab.
+    var fixedBuffers: [Int32] = []
+    var controls: [Int: (Int32) -> Void] = [:]
+    var waitingControls: Deque<(DriverOperation, (Int32) -> Void)> = []
+    var barriers: [Scheduler.BarrierID: () -> Void] = [:]
+    /// Whole-file loads on their way.
+    var loads: [ObjectIdentifier: LoadOperation] = [:]
+    var deadlines = Heap<Deadline>()
+    var mostDeadlines = 64
+    /// Devices whose file systems took `O_DIRECT` and then failed reads.
+    var devicesWithoutDirect: Set<UInt64> = []
+    var recorder: RingRecorder
+    /// The driver's clock at the start of this turn's deliveries: one reading serves them all.
+    var turnTime: UInt64 = 0
+
+    private(set) var isStopping = false
+    private var stopped: [() -> Void] = []
+    private let completions: UnsafeMutableBufferPointer<DriverCompletion>
+    private var issuedInTurn = 0
+    private let spins: Bool
+
+    /// Slots beyond those for pieces, so that opening a file need not wait for a read.
+    static let controlSlots = 32
+    /// Bytes that one turn reads on the ring thread itself, out of the page cache, at most: 64 KiB takes 7 µs.
+    static let inlineBytesPerTurn = 1 << 20
+    /// Buffered pieces larger than this go to the kernel's own workers: copying 1 MiB here would hold up the turn.
+    static let largestInlinePiece = 64 << 10
+    /// Requests of an automatic file from this size on go around the page cache if they are not in it.
+    static let bulkSize = 256 << 10
+
+    init(
+        executor: StorageExecutor, driver: any StorageDriver, configuration: StorageQueue.Configuration,
+        arena: SlabArena, logger: Logger?
+    ) {
+        self.executor = executor
+        self.driver = driver
+        self.configuration = configuration
+        self.arena = arena
+        self.logger = logger
+        let depth = min(configuration.requestsInFlight, driver.capacity - Self.controlSlots)
+        scheduler = Scheduler(configuration.limits(depth: depth))
+        pieces = PieceTable(capacity: depth + Self.controlSlots)
+        recorder = RingRecorder(driver: driver.kind)
+        completions = .allocate(capacity: 256)
+        spins = configuration.spinMicroseconds > 0 && driver.kind != .simulated && linux_online_processors() > 1
+    }
+
+    deinit { completions.deallocate() }
+
+    func assertOnRing() { assert(executor.isCurrent, "not on the ring thread") }
+
+    // MARK: The loop
+
+    /// Runs until the queue shuts down and nothing is left to wait for.
+    func run() {
+        executor.enter()
+        turnTime = driver.now
+        while true {
+            executor.takeInbox { $0.receive(in: self) }
+            executor.runJobs()
+            dispatch()
+            driver.flush()
+            harvest()
+            if executor.hasJobs || !executor.inbox.isEmpty || scheduler.next() != nil { continue }
+            if isStopping, isIdle {
+                finishStopping()
+                if executor.leave() { break }
+                continue
+            }
+            park()
+        }
+    }
+
+    private var isIdle: Bool { pieces.inUse == 0 && waitingControls.isEmpty && scheduler.isIdle && loads.isEmpty }
+
+    /// From any thread.
+    func wake() { driver.wake() }
+
+    private func harvest() {
+        turnTime = driver.now
+        var count: Int
+        repeat {
+            count = driver.reap(into: completions)
+            for index in 0..<count { complete(completions[index]) }
+        } while count == completions.count
+        expireDeadlines()
+        for barrier in scheduler.takeReachedBarriers() { barriers.removeValue(forKey: barrier)?() }
+    }
+
+    private func park() {
+        // With reads in flight the disk is the one to wait for, and the kernel does that better.
+        if spins, issuedInTurn > 0, pieces.inUse == 0, spinFindsWork() { return }
+        issuedInTurn = 0
+        guard executor.inbox.park() else { return }
+        driver.park(timeout: timeUntilDeadline(), inFlight: pieces.inUse)
+        executor.inbox.unpark()
+    }
+
+    /// Looks for work for a few microseconds after a busy turn: a wake-up costs more than that on both sides.
+    private func spinFindsWork() -> Bool {
+        let end = linux_monotonic_ns() + UInt64(configuration.spinMicroseconds) * 1000
+        repeat {
+            for _ in 0..<16 {
+                if !executor.inbox.isEmpty || driver.hasCompletions { return true }
+                linux_spin_hint()
+            }
+        } while linux_monotonic_ns() < end
+        return false
+    }
+
+    // MARK: Stopping
+
+    /// Ends the loop once everything has ended, then calls back, on the ring thread.
+    func stop(_ done: (() -> Void)? = nil) {
+        isStopping = true
+        for load in Array(loads.values) { load.queueIsStopping() }
+        if let done { stopped.append(done) }
+    }
+
+    private func finishStopping() {
+        logger?.debug("storage queue has shut down", metadata: ["queue": "\(configuration.name)"])
+        stopped.forEach { $0() }
+        stopped = []
+    }
+
+    // MARK: Admission
+
+    func admit(_ submission: Submission) {
+        assertOnRing()
+        guard !isStopping else { return submission.refuse() }
+        let count = submission.count
+        submission.remaining = 0
+        if driver.kind == .simulated { submission.submittedAt = turnTime }
+        var start = 0
+        while start < count {
+            let priority = submission.records[start].priority
+            var end = start
+            var live = 0
+            while end < count, submission.records[end].priority == priority {
+                if !submission.records[end].hasEnded { live += 1 }
+                end += 1
+            }
+            if live > 0 { open(Lane(submission: submission, start: start, cursor: start, end: end, remaining: live), priority) }
+            start = end
+        }
+        if submission.remaining == 0 {
+            submission.end()
+        } else if submission.isCancelledEarly.load(ordering: .acquiring) {
+            // The cancellation came before the submission did and found nothing to cancel.
+            cancel(submission)
+        }
+    }
+
+    private func open(_ lane: Lane, _ priority: StoragePriority) {
+        let submission = lane.submission!
+        submission.remaining += lane.remaining
+        var lane = lane
+        let bytes = advance(&lane)!  // a live record has something to issue
+        let id = scheduler.admit(priority, bytes: bytes)
+        if id.index == lanes.count { lanes.append(lane) } else { lanes[id.index] = lane }
+        submission.entries.append(id)
+        for index in lane.cursor..<lane.end where !submission.records[index].hasEnded {
+            submission.records[index].file._withUnsafeGuaranteedRef { $0.onRing.pending += 1 }
+            let time = submission.records[index].deadline
+            guard time != .max else { continue }
+            let (deadline, overflow) = submission.submittedAt.addingReportingOverflow(time)
+            guard !overflow else { continue }
+            insertDeadline(
+                Deadline(
+                    time: deadline, submission: submission, generation: submission.generation, record: index))
+        }
+    }
+
+    /// Moves the cursor to the next record with something to issue, and returns how many bytes its next piece has.
+    func advance(_ lane: inout Lane) -> Int? {
+        let records = lane.submission!.records
+        while lane.cursor < lane.end {
+            let record = records + lane.cursor
+            let rest = record.pointee.length - record.pointee.issued
+            if !record.pointee.hasEnded, rest > 0 { return min(rest, configuration.pieceSize) }
+            lane.cursor += 1
+        }
+        return nil
+    }
+
+    func escalate(_ submission: Submission, to priority: StoragePriority) {
+        for entry in submission.entries where lanes[entry.index].submission === submission {
+            scheduler.escalate(entry, to: priority)
+        }
+    }
+
+    // MARK: Dispatch
+
+    private func dispatch() {
+        while !waitingControls.isEmpty, pieces.hasRoom {
+            let (operation, done) = waitingControls.removeFirst()
+            control(operation, done)
+        }
+        var inlineBytes = 0
+        while inlineBytes < Self.inlineBytesPerTurn, let id = scheduler.next() {
+            inlineBytes += issue(id)
+            issuedInTurn += 1
+        }
+    }
+
+    /// Issues the entry's next piece. Returns the bytes that the system call will copy on this thread.
+    private func issue(_ id: Scheduler.EntryID) -> Int {
+        guard advance(&lanes[id.index]) != nil else {
+            scheduler.proceed(id, rest: .drained)
+            return 0
+        }
+        let submission = lanes[id.index].submission!
+        let index = lanes[id.index].cursor
+        let record = submission.records + index
+        let slot = pieces.take(.piece)
+        let piece = pieces[slot]
+        piece.pointee.submission = Unmanaged.passUnretained(submission)
+        piece.pointee.record = Int32(index)
+        piece.pointee.start = record.pointee.issued
+        if record.pointee.firstIssuedAt == 0 { record.pointee.firstIssuedAt = turnTime }
+        piece.pointee.plan = plan(record, piece: piece)
+        record.pointee.issued += piece.pointee.plan.count
+        record.pointee.piecesInFlight += 1
+        scheduler.issued(id, bytes: piece.pointee.plan.count, rest: rest(of: id, after: index))
+        start(slot)
+        return piece.pointee.plan.route == .buffered && piece.pointee.plan.length <= Self.largestInlinePiece
+            ? piece.pointee.plan.length : 0
+    }
+
+    private func rest(of id: Scheduler.EntryID, after record: Int) -> Scheduler.Rest {
+        guard let bytes = advance(&lanes[id.index]) else { return .drained }
+        return configuration.ordering == .serial && lanes[id.index].cursor != record ? .paused : .piece(bytes)
+    }
+
+    /// Starts, or starts again from where it stands, what the slot describes.
+    func start(_ slot: Int) {
+        driver.start(operation(for: slot), token: pieces.token(of: slot))
+    }
+}

@@ -1,0 +1,55 @@
+/// One request on its way: plain data in memory that its submission owns, so that the ring thread touches no reference
+/// count. The caller is suspended, and keeps the file and the memory alive, until the request has ended.
+struct RequestRecord {
+    enum Direction: UInt8 { case read, write }
+
+    /// What the request ended with.
+    struct Outcome {
+        var count = 0
+        var failure: StorageError.Code.Kind = .none
+        /// The kernel's word, if it was the kernel; positive.
+        var errno: Int32 = 0
+    }
+
+    var file: Unmanaged<StorageFile>
+    var address: UnsafeMutableRawPointer
+    var offset: UInt64
+    var length: Int
+    var tag: UInt64 = 0
+    /// Nanoseconds after the submission; `.max`: none.
+    var deadline: UInt64 = .max
+    var direction: Direction
+    var priority: StoragePriority
+    /// The arena slab that `address` lies in; −1: memory from elsewhere.
+    var slab: Int32 = -1
+    /// The inline path found the pages missing.
+    var isCold = false
+    /// Where the request stands in the caller's list, which priorities may have re-ordered.
+    var index: Int32 = 0
+
+    // The engine's part.
+    /// Bytes handed to pieces.
+    var issued = 0
+    /// Bytes there are, as far as is known: less than `length` once a piece met the end of the file.
+    var end: Int
+    var piecesInFlight: Int32 = 0
+    var hasEnded = false
+    /// Why it has been asked to end early.
+    var cancelReason: StorageError.Code.Kind = .none
+    var usedDirect = false
+    var firstIssuedAt: UInt64 = 0
+    var outcome = Outcome()
+
+    init(
+        _ direction: Direction, file: StorageFile, address: UnsafeMutableRawPointer, offset: UInt64, length: Int,
+        priority: StoragePriority
+    ) {
+        self.direction = direction
+        self.file = Unmanaged.passUnretained(file)
+        self.address = address
+        self.offset = offset
+        self.length = length
+        self.priority = priority
+        end = length
+    }
+}

@@ -1,0 +1,47 @@
+/// One request of a batch.
+public struct StorageRequest: Sendable {
+    package enum Direction: Sendable { case read, write }
+
+    package let direction: Direction
+    /// The file to read from or write to.
+    public var file: StorageFile
+    /// Where in the file, in bytes.
+    public var offset: UInt64
+    /// Where the bytes go to or come from.
+    public var slice: HostBuffer.Slice
+    /// How soon it matters; nil: the task's priority.
+    public var priority: StoragePriority?
+    /// When to give up.
+    public var deadline: ContinuousClock.Instant?
+    /// For ``StorageQueue/cancel(tag:mask:)`` and ``StorageCompletion/tag``.
+    public var tag: UInt64
+
+    /// A read of `slice.count` bytes.
+    public static func read(
+        from file: StorageFile, at offset: UInt64 = 0, into slice: HostBuffer.Slice, priority: StoragePriority? = nil,
+        deadline: ContinuousClock.Instant? = nil, tag: UInt64 = 0
+    ) -> StorageRequest {
+        StorageRequest(
+            direction: .read, file: file, offset: offset, slice: slice, priority: priority, deadline: deadline, tag: tag)
+    }
+
+    /// A write of `slice.count` bytes.
+    public static func write(
+        _ slice: HostBuffer.Slice, to file: StorageFile, at offset: UInt64 = 0, priority: StoragePriority? = nil,
+        deadline: ContinuousClock.Instant? = nil, tag: UInt64 = 0
+    ) -> StorageRequest {
+        StorageRequest(
+            direction: .write, file: file, offset: offset, slice: slice, priority: priority, deadline: deadline,
+            tag: tag)
+    }
+}
+
+/// How one request of a batch ended.
+public struct StorageCompletion: Sendable {
+    /// The request's place in the batch.
+    public let index: Int
+    /// The request's tag.
+    public let tag: UInt64
+    /// The bytes moved (fewer than asked only at the end of the file), or the error.
+    public let result: Result<Int, StorageError>
+}

@@ -1,0 +1,141 @@
+import CLinux
+import Glibc
+import Logging
+import Synchronization
+
+/// What a queue, its files and its buffers share, on whatever thread. The ring thread's own state is in ``Engine``.
+package final class QueueCore: Sendable {
+    package typealias DriverMaker =
+        @Sendable (StorageQueue.Configuration) throws(StorageError) -> (any StorageDriver, [Capabilities.Feature])
+
+    let configuration: StorageQueue.Configuration
+    let executor = StorageExecutor()
+    let arena: SlabArena
+    let pool = SubmissionPool()
+    let inlineRecorder = InlineRecorder()
+    let capabilities: Capabilities
+    let logger: Logger?
+    /// Reads up to this size are tried on the caller's thread; 0 where the driver has no kernel descriptors.
+    let inlineLimit: Int
+    let usesKernelDescriptors: Bool
+    let engine: Engine
+    private let thread: RingThread
+    private let joined = Atomic<Bool>(false)
+
+    /// Starts the ring thread and waits until its driver stands, a fraction of a millisecond.
+    package init(
+        _ configuration: StorageQueue.Configuration, logger: Logger?, driver makeDriver: @escaping DriverMaker
+    ) throws(StorageError) {
+        try configuration.validate()
+        let arena = SlabArena(limit: configuration.hostMemoryLimit)
+        let executor = executor
+        // A ring belongs to the thread that made it, so the thread makes its own and reports back.
+        let start = Handover<Result<(Engine, [Capabilities.Feature]), StorageError>>()
+        let thread = try RingThread(name: configuration.name) {
+            let made: Result<(Engine, [Capabilities.Feature]), StorageError>
+            do throws(StorageError) {
+                let (driver, features) = try makeDriver(configuration)
+                let engine = Engine(
+                    executor: executor, driver: driver, configuration: configuration, arena: arena, logger: logger)
+                made = .success((engine, features))
+            } catch {
+                made = .failure(error)
+            }
+            guard case .success((let engine, _)) = made else { return start.give(made) }
+            executor.adopt(engine)
+            start.give(made)
+            engine.run()
+        }
+        let engine: Engine
+        let features: [Capabilities.Feature]
+        do throws(StorageError) {
+            (engine, features) = try start.take().get()
+        } catch {
+            thread.join()
+            throw error
+        }
+        self.configuration = configuration
+        self.logger = logger
+        self.arena = arena
+        self.engine = engine
+        self.thread = thread
+        usesKernelDescriptors = engine.driver.usesKernelDescriptors
+        inlineLimit = engine.driver.usesKernelDescriptors ? configuration.inlineLimit : 0
+        capabilities = Capabilities(driver: engine.driver.kind, features: features)
+        logger?.debug(
+            "storage queue started",
+            metadata: ["queue": "\(configuration.name)", "driver": "\(engine.driver.kind.rawValue)"])
+    }
+
+    // MARK: Shutting down
+
+    /// Waits for every completion, ends the thread and joins it. Any number of callers may.
+    func shutdown() async {
+        await withUnsafeContinuation { (continuation: UnsafeContinuation<Void, Never>) in
+            executor.send(Errand({ engine in engine.stop { continuation.resume() } }, refused: { continuation.resume() }))
+        }
+        join()
+    }
+
+    /// The queue was dropped: the same, without a task to suspend.
+    func abandon() {
+        executor.send(Errand({ $0.stop() }, refused: {}))
+        join()
+    }
+
+    private func join() {
+        guard !joined.exchange(true, ordering: .acquiringAndReleasing) else { return }
+        // A thread cannot wait for its own end; it has nothing left to touch but itself.
+        if thread.isCurrent { thread.detach() } else { thread.join() }
+    }
+
+    // MARK: Errands
+
+    /// Has the ring thread do something that answers once, and waits for the answer.
+    func errand<T: Sendable>(
+        _ operation: StorageError.Operation, path: (@Sendable () -> StorageError)? = nil,
+        _ body: @escaping @Sendable (Engine, @escaping @Sendable (Result<T, StorageError>) -> Void) -> Void
+    ) async throws(StorageError) -> T {
+        let result = await withUnsafeContinuation { (continuation: UnsafeContinuation<Result<T, StorageError>, Never>) in
+            executor.send(
+                Errand(
+                    { engine in
+                        if engine.isStopping { return continuation.resume(returning: .failure(.init(.queueClosed, operation))) }
+                        body(engine) { continuation.resume(returning: $0) }
+                    },
+                    refused: { continuation.resume(returning: .failure(StorageError(.queueClosed, operation))) }))
+        }
+        return try result.get()
+    }
+}
+
+/// One value from one thread to another, which blocks until it is there.
+private final class Handover<Value>: @unchecked Sendable {  // `value` is guarded by `lock`
+    private var lock = pthread_mutex_t()
+    private var given = pthread_cond_t()
+    private var value: Value?
+
+    init() {
+        pthread_mutex_init(&lock, nil)
+        pthread_cond_init(&given, nil)
+    }
+
+    deinit {
+        pthread_cond_destroy(&given)
+        pthread_mutex_destroy(&lock)
+    }
+
+    func give(_ value: Value) {
+        pthread_mutex_lock(&lock)
+        self.value = value
+        pthread_cond_signal(&given)
+        pthread_mutex_unlock(&lock)
+    }
+
+    func take() -> Value {
+        pthread_mutex_lock(&lock)
+        defer { pthread_mutex_unlock(&lock) }
+        while value == nil { pthread_cond_wait(&given, &lock) }
+        return value!
+    }
+}

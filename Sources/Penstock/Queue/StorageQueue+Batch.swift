@@ -1,0 +1,107 @@
+extension StorageQueue {
+    /// Performs many requests with one suspension, each with its own result.
+    ///
+    /// Requests are issued by priority, in order within one. What is in the page cache is read on the caller's own thread
+    /// as long as that is little; the rest goes to the ring in one message. Cancelling the task cancels all of them.
+    ///
+    /// - Returns: A result for each request, in the order given: the bytes moved, or the error.
+    /// - Complexity: O(*n*). Of heap memory, only the result array is allocated, once the queue has warmed up;
+    ///   ``perform(_:into:label:)`` does not even do that.
+    public nonisolated func perform(
+        _ requests: [StorageRequest], label: String? = nil
+    ) async -> [Result<Int, StorageError>] {
+        var results: [Result<Int, StorageError>] = []
+        await perform(requests, into: &results, label: label)
+        return results
+    }
+
+    /// Performs many requests with one suspension, putting the results into an array that may be used again.
+    ///
+    /// - Parameters:
+    ///   - requests: What to do.
+    ///   - results: Emptied first; then holds a result for each request, in the order given.
+    ///   - label: The batch's name in traces.
+    public nonisolated func perform(
+        _ requests: [StorageRequest], into results: inout [Result<Int, StorageError>], label: String? = nil
+    ) async {
+        results.removeAll(keepingCapacity: true)
+        results.reserveCapacity(requests.count)
+        guard !requests.isEmpty else { return }
+        let batch = core.makeBatch(requests, into: &results)
+        guard batch.count > 0 else { return core.pool.giveBack(batch) }
+        batch.label = label
+        await core.run(batch, followsTask: true)
+        for index in 0..<batch.count {
+            let record = batch.records[index]
+            results[Int(record.index)] = Self.result(of: record, in: requests, after: results[Int(record.index)])
+        }
+        core.pool.giveBack(batch)
+        withExtendedLifetime(requests) {}
+    }
+
+    /// The result of a record, which continued what the inline path had read.
+    static func result(
+        of record: RequestRecord, in requests: [StorageRequest], after inline: Result<Int, StorageError>
+    ) -> Result<Int, StorageError> {
+        guard record.outcome.failure == .none else {
+            let request = requests[Int(record.index)]
+            return .failure(
+                StorageError(
+                    record.outcome, record.direction, request.file, offset: request.offset, length: request.slice.count))
+        }
+        guard case .success(let count) = inline else { return inline }
+        return .success(count + record.outcome.count)
+    }
+}
+
+extension QueueCore {
+    /// Checks the requests, reads inline what is cached, and collects the rest into a submission. `results` then holds
+    /// the result of what is done, and what the inline path has read of what is not.
+    func makeBatch(_ requests: [StorageRequest], into results: inout [Result<Int, StorageError>]) -> Submission {
+        let batch = pool.take(max(requests.count, 2))
+        let taskPriority = StoragePriority(Task.currentPriority)
+        let isCancelled = Task.isCancelled
+        var inlineBudget = inlineLimit
+        for index in requests.indices {
+            let request = requests[index]
+            let isRead = request.direction == .read
+            do throws(StorageError) {
+                let transfer = try Transfer(
+                    isRead ? .read : .write, request.file, request.offset, request.slice, core: self)
+                guard !isCancelled else {
+                    throw StorageError(
+                        .cancelled, isRead ? .read : .write, path: request.file.path, offset: request.offset,
+                        length: transfer.length)
+                }
+                guard transfer.length > 0 else {
+                    results.append(.success(0))
+                    continue
+                }
+                let priority = request.priority ?? taskPriority
+                var inline = InlineResult(count: 0, isComplete: false, isCold: false)
+                if isRead, transfer.length <= inlineBudget {
+                    inline = try readInline(transfer, priority)
+                    inlineBudget -= inline.count
+                }
+                results.append(.success(inline.count))
+                if inline.isComplete { continue }
+                var record = RequestRecord(
+                    isRead ? .read : .write, file: request.file, address: transfer.address + inline.count,
+                    offset: transfer.offset + UInt64(inline.count), length: transfer.length - inline.count,
+                    priority: priority)
+                record.slab = transfer.slab
+                record.isCold = inline.isCold
+                record.tag = request.tag
+                record.index = Int32(index)
+                if let deadline = request.deadline {
+                    record.deadline = RequestOptions.nanoseconds(until: deadline)
+                }
+                batch.append(record)
+            } catch {
+                results.append(.failure(error))
+            }
+        }
+        batch.sortByPriority()
+        return batch
+    }
+}

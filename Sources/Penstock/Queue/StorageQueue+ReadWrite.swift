@@ -1,0 +1,167 @@
+import SystemPackage
+
+extension StorageQueue {
+    /// Reads from a file into a slice of a buffer.
+    ///
+    /// Returns when the kernel is done with the memory, cancelled or not. What is in the page cache is read on the
+    /// caller's own thread, with `preadv2(RWF_NOWAIT)`; the rest by the queue's driver.
+    ///
+    /// - Parameters:
+    ///   - file: A file of this queue, open for reading.
+    ///   - offset: Where to start, in bytes.
+    ///   - slice: Where the bytes go; its length is how many are asked for.
+    ///   - priority: How soon it matters; nil: the task's priority, following its escalation.
+    ///   - deadline: When to give up, with ``StorageError/Code/deadlineExceeded``.
+    ///   - tag: For ``cancel(tag:mask:)``.
+    ///   - label: The request's name in traces.
+    /// - Returns: The bytes read: fewer than asked only at the end of the file.
+    /// - Throws: ``StorageError``; ``StorageError/Code/cancelled`` when the task was cancelled first.
+    @discardableResult
+    public nonisolated func read(
+        from file: StorageFile, at offset: UInt64 = 0, into slice: HostBuffer.Slice,
+        priority: StoragePriority? = nil, deadline: ContinuousClock.Instant? = nil, tag: UInt64 = 0,
+        label: String? = nil
+    ) async throws(StorageError) -> Int {
+        let transfer = try Transfer(.read, file, offset, slice, core: core)
+        return try await core.read(transfer, RequestOptions(priority, tag, label, deadline))
+    }
+
+    /// Reads from a file into the whole of a buffer. See ``read(from:at:into:priority:deadline:tag:label:)-(_,_,HostBuffer.Slice,_,_,_,_)``.
+    @discardableResult
+    public nonisolated func read(
+        from file: StorageFile, at offset: UInt64 = 0, into buffer: HostBuffer,
+        priority: StoragePriority? = nil, deadline: ContinuousClock.Instant? = nil, tag: UInt64 = 0,
+        label: String? = nil
+    ) async throws(StorageError) -> Int {
+        try await read(
+            from: file, at: offset, into: buffer[...], priority: priority, deadline: deadline, tag: tag, label: label)
+    }
+
+    /// Reads from a file into any memory of the caller's.
+    ///
+    /// The memory is the caller's alone again when the call returns; the span's exclusive access sees to that.
+    /// - Returns: The bytes read: fewer than asked only at the end of the file.
+    @discardableResult
+    public nonisolated func read(
+        from file: StorageFile, at offset: UInt64 = 0, into span: inout MutableRawSpan,
+        priority: StoragePriority? = nil, deadline: ContinuousClock.Instant? = nil, tag: UInt64 = 0,
+        label: String? = nil
+    ) async throws(StorageError) -> Int {
+        // The span is held `inout` until the call returns, so its memory outlives the pointer.
+        let (address, count) = span.withUnsafeMutableBytes { (UInt(bitPattern: $0.baseAddress), $0.count) }
+        guard let pointer = UnsafeMutableRawPointer(bitPattern: address) else {
+            // An empty span has no memory, but the request is still checked.
+            let nowhere = UnsafeMutableRawPointer(bitPattern: 4096)!
+            _ = try Transfer(.read, file, offset, nowhere, 0, core: core)
+            return 0
+        }
+        let transfer = try Transfer(.read, file, offset, pointer, count, core: core)
+        return try await core.read(transfer, RequestOptions(priority, tag, label, deadline))
+    }
+
+    /// Reads a range of a file into a fresh buffer.
+    ///
+    /// - Parameters:
+    ///   - file: A file of this queue, open for reading.
+    ///   - range: Which bytes; nil: from the start to where the file ends now.
+    /// - Returns: A buffer of the bytes there are in the range.
+    /// - Throws: ``StorageError``; ``StorageError/Code/memoryLimit`` when the range exceeds
+    ///   ``Configuration/hostMemoryLimit``.
+    public nonisolated func read(
+        from file: StorageFile, _ range: Range<UInt64>? = nil, priority: StoragePriority? = nil,
+        deadline: ContinuousClock.Instant? = nil, tag: UInt64 = 0, label: String? = nil
+    ) async throws(StorageError) -> HostBuffer {
+        let bounds: Range<UInt64>
+        if let range { bounds = range } else { bounds = 0..<(try await file.size()) }
+        guard let length = Int(exactly: bounds.upperBound - bounds.lowerBound) else {
+            throw StorageError(.invalidRange, .read, path: file.path, offset: bounds.lowerBound)
+        }
+        let buffer = try await core.allocate(length, operation: .read, path: file.path)
+        let count = try await read(
+            from: file, at: bounds.lowerBound, into: buffer[...], priority: priority, deadline: deadline, tag: tag,
+            label: label)
+        return buffer.prefix(count)
+    }
+
+    /// Writes a slice of a buffer into a file.
+    ///
+    /// The bytes are in the page cache (or on the disk, for a direct file) when the call returns; ``StorageFile/sync(_:)``
+    /// makes them durable.
+    /// - Returns: The bytes written: always as many as asked.
+    /// - Throws: ``StorageError``; ``StorageError/Code/noSpace`` on a full disk, in which case a part may be written.
+    @discardableResult
+    public nonisolated func write(
+        _ slice: HostBuffer.Slice, to file: StorageFile, at offset: UInt64 = 0, priority: StoragePriority? = nil,
+        deadline: ContinuousClock.Instant? = nil, tag: UInt64 = 0, label: String? = nil
+    ) async throws(StorageError) -> Int {
+        let transfer = try Transfer(.write, file, offset, slice, core: core)
+        return try await core.write(transfer, RequestOptions(priority, tag, label, deadline))
+    }
+
+    /// Writes any memory of the caller's into a file. See ``write(_:to:at:priority:deadline:tag:label:)-(HostBuffer.Slice,_,_,_,_,_,_)``.
+    @discardableResult
+    public nonisolated func write(
+        _ span: RawSpan, to file: StorageFile, at offset: UInt64 = 0, priority: StoragePriority? = nil,
+        deadline: ContinuousClock.Instant? = nil, tag: UInt64 = 0, label: String? = nil
+    ) async throws(StorageError) -> Int {
+        // The span is borrowed until the call returns, so its memory outlives the pointer; a write only reads it.
+        let (address, count) = span.withUnsafeBytes { (UInt(bitPattern: $0.baseAddress), $0.count) }
+        let pointer = UnsafeMutableRawPointer(bitPattern: address) ?? UnsafeMutableRawPointer(bitPattern: 4096)!
+        let transfer = try Transfer(.write, file, offset, pointer, count, core: core)
+        return try await core.write(transfer, RequestOptions(priority, tag, label, deadline))
+    }
+
+    /// A buffer of `byteCount` bytes from the queue's slabs, page-aligned; of unspecified content.
+    ///
+    /// Suspends while ``Configuration/hostMemoryLimit`` is used up. A task that holds buffers while it waits for another
+    /// can wait for ever; take what is needed in one piece.
+    /// - Throws: ``StorageError/Code/memoryLimit`` when it can never be had, ``StorageError/Code/cancelled``.
+    public nonisolated func allocate(byteCount: Int) async throws(StorageError) -> HostBuffer {
+        try await core.allocate(byteCount, operation: .allocate, path: nil)
+    }
+}
+
+extension QueueCore {
+    func read(_ transfer: Transfer, _ options: RequestOptions) async throws(StorageError) -> Int {
+        guard !Task.isCancelled else { throw cancelled(transfer, .read) }
+        guard transfer.length > 0 else { return 0 }
+        let priority = options.priority ?? StoragePriority(Task.currentPriority)
+        let inline = try readInline(transfer, priority)
+        if inline.isComplete { return inline.count }
+        return try await perform(.read, transfer, skipping: inline.count, isCold: inline.isCold, options)
+    }
+
+    func write(_ transfer: Transfer, _ options: RequestOptions) async throws(StorageError) -> Int {
+        guard !Task.isCancelled else { throw cancelled(transfer, .write) }
+        guard transfer.length > 0 else { return 0 }
+        return try await perform(.write, transfer, skipping: 0, isCold: false, options)
+    }
+
+    private func cancelled(_ transfer: Transfer, _ operation: StorageError.Operation) -> StorageError {
+        StorageError(
+            .cancelled, operation, path: transfer.file.path, offset: transfer.offset, length: transfer.length)
+    }
+
+    func allocate(
+        _ count: Int, operation: StorageError.Operation, path: FilePath?
+    ) async throws(StorageError) -> HostBuffer {
+        guard count >= 0 else {
+            throw StorageError(.invalidArgument, operation, path: path, length: count, message: "a negative size")
+        }
+        if let block = arena.take(count) { return HostBuffer(block: block, count: count, arena: arena) }
+        guard arena.canEverHold(count) else {
+            throw StorageError(.memoryLimit, operation, path: path, length: count)
+        }
+        let wait = MemoryWait()
+        let arena = arena
+        let block = await withTaskCancellationHandler {
+            await withUnsafeContinuation { (continuation: UnsafeContinuation<SlabArena.Block?, Never>) in
+                wait.begin(in: arena, count) { continuation.resume(returning: $0) }
+            }
+        } onCancel: {
+            wait.cancel(in: arena)
+        }
+        guard let block else { throw StorageError(.cancelled, operation, path: path, length: count) }
+        return HostBuffer(block: block, count: count, arena: arena)
+    }
+}
