@@ -40,6 +40,14 @@ let package = Package(
             dependencies: ["Penstock", .product(name: "SystemPackage", package: "swift-system")],
             swiftSettings: swiftSettings
         ),
+        .testTarget(
+            name: "PenstockTests",
+            dependencies: [
+                "Penstock", "PenstockTesting",
+                .product(name: "SystemPackage", package: "swift-system"),
+            ],
+            swiftSettings: swiftSettings
+        ),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -257,7 +257,7 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
         piece.pointee.submission = Unmanaged.passUnretained(submission)
         piece.pointee.record = Int32(index)
         piece.pointee.start = record.pointee.issued
-        if record.pointee.firstIssuedAt == 0 { record.pointee.firstIssuedAt = turnTime }
+        if configuration.trace != nil, record.pointee.firstIssuedAt == 0 { record.pointee.firstIssuedAt = driver.now }
         piece.pointee.plan = plan(record, piece: piece)
         record.pointee.issued += piece.pointee.plan.count
         record.pointee.piecesInFlight += 1

@@ -107,7 +107,7 @@ final class LoadOperation: InboxMessage, @unchecked Sendable {  // after `send`,
             length: room - filled, priority: priority)
         record.slab = Int32(truncatingIfNeeded: buffer.storage.block.slab)
         submission.append(record)
-        submission.submittedAt = engine.turnTime
+        submission.submittedAt = engine.driver.now
         let asked = room - filled
         submission.delivery = .observer { [self] submission, index in
             guard index < 0 else { return }

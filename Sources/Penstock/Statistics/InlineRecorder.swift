@@ -22,7 +22,7 @@ final class InlineRecorder: Sendable {
 
     func record(_ priority: StoragePriority, bytes: Int, nanoseconds: UInt64) {
         // Thread descriptors are pages apart; the multiplication spreads their middle bits.
-        let shard = Int(truncatingIfNeeded: (RingThread.currentID >> 12) &* 0x9E37_79B9_7F4A_7C15 >> 61)
+        let shard = Int((UInt64(RingThread.currentID >> 12) &* 0x9E37_79B9_7F4A_7C15) >> 61)
         let base = words + shard * Self.wordsPerShard + Int(priority.rawValue) * Self.wordsPerPriority
         base[LatencyHistogram.bucket(of: nanoseconds)].wrappingAdd(1, ordering: .relaxed)
         base[LatencyHistogram.bucketCount].wrappingAdd(UInt64(bytes), ordering: .relaxed)
