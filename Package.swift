@@ -37,7 +37,7 @@ let package = Package(
         ),
         .target(
             name: "PenstockTesting",
-            dependencies: ["Penstock", .product(name: "SystemPackage", package: "swift-system")],
+            dependencies: ["CLinux", "Penstock", .product(name: "SystemPackage", package: "swift-system")],
             swiftSettings: swiftSettings
         ),
         .testTarget(

@@ -9,7 +9,6 @@ extension DriverOperation {
         case .write: Int32(linux_pwritev2(descriptor, address, Int(length), Int64(offset), readWriteFlags))
         case .open: linux_openat2(address?.assumingMemoryBound(to: CChar.self), flags, mode, 0)
         case .status: linux_status(descriptor, address?.assumingMemoryBound(to: linux_file_status.self))
-        case .close: linux_close(descriptor)
         case .sync: linux_fsync(descriptor, dataOnly)
         case .preallocate: linux_fallocate(descriptor, Int64(offset), Int64(byteCount))
         case .truncate: linux_ftruncate(descriptor, Int64(offset))

@@ -1,3 +1,6 @@
+import CLinux
+import Glibc
+
 /// The only thing that talks to the kernel. One instance belongs to one ring thread, which makes every call but ``wake()``.
 ///
 /// A driver never decides: it starts what it is told to and returns results as the kernel gave them. Limits, retries,
@@ -25,6 +28,14 @@ package protocol StorageDriver: AnyObject {
     /// Nanoseconds on the driver's clock.
     var now: UInt64 { get }
 
+    /// The descriptor's file opened a second time, for direct I/O; or a negated errno. Never waits.
+    func openDirectly(_ descriptor: Int32, flags: Int32) -> Int32
+    /// Whether the byte is in the page cache. Never waits.
+    func isCached(_ descriptor: Int32, at offset: UInt64) -> Bool
+    /// Closes a descriptor that nothing is in flight on; returns 0 or a negated errno.
+    @discardableResult
+    func closeNow(_ descriptor: Int32) -> Int32
+
     /// Makes an open file cheaper to use. The number goes into ``DriverOperation/fixedFile``; −1: no place is left.
     func attach(_ descriptor: Int32) -> Int32
     func detach(_ fixedFile: Int32)
@@ -36,6 +47,17 @@ package protocol StorageDriver: AnyObject {
 }
 
 extension StorageDriver {
+    package func openDirectly(_ descriptor: Int32, flags: Int32) -> Int32 {
+        linux_reopen(descriptor, flags | Int32(LINUX_O_DIRECT))
+    }
+
+    package func isCached(_ descriptor: Int32, at offset: UInt64) -> Bool {
+        var byte: UInt8 = 0
+        return linux_preadv2(descriptor, &byte, 1, Int64(offset), Int32(LINUX_RWF_NOWAIT)) != -Int(EAGAIN)
+    }
+
+    package func closeNow(_ descriptor: Int32) -> Int32 { linux_close(descriptor) }
+
     package func attach(_ descriptor: Int32) -> Int32 { -1 }
     package func detach(_ fixedFile: Int32) {}
     package func register(_ slab: UnsafeMutableRawPointer, count: Int) -> Int32 { -1 }
@@ -63,8 +85,6 @@ package struct DriverOperation {
         case open
         /// `statx` of the descriptor into the `linux_file_status` at `address`.
         case status
-        /// `close`, once nothing is in flight on the descriptor.
-        case close
         /// `fsync`, or `fdatasync` with `dataOnly`.
         case sync
         /// `fallocate` of `byteCount` bytes at `offset`.
@@ -88,6 +108,9 @@ package struct DriverOperation {
     package var byteCount: UInt64 = 0
     package var flags: UInt64 = 0
     package var mode: UInt32 = 0
+
+    /// A simulated disk's descriptors start here and go down: never one of the kernel's, and never an errno.
+    package static let firstSimulatedDescriptor: Int32 = -1_000_000
 
     package init(_ kind: Kind, descriptor: Int32 = -1) {
         self.kind = kind

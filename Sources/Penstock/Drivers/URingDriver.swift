@@ -130,9 +130,6 @@ final class URingDriver: StorageDriver {
             sqe.length = linux_statx_mask()
             sqe.offset = UInt64(UInt(bitPattern: statx))
             sqe.op_flags = linux_statx_flags()
-        case .close:
-            immediate.append(DriverCompletion(token: token, result: linux_close(operation.descriptor)))
-            return
         }
         guard penstock_ring_supports(ring, sqe.opcode) else {
             // An older kernel: rare, and only ever a control operation. `FTRUNCATE` came with Linux 6.9.

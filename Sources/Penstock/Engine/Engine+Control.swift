@@ -33,8 +33,8 @@ extension Engine {
         file.onRing.closing = []
         guard file.onRing.descriptorIsOpen else { return waiting.forEach { $0.done(0) } }
         detach(file.onRing)
-        if file.onRing.directDescriptor >= 0 { _ = linux_close(file.onRing.directDescriptor) }
-        file.onRing.directDescriptor = -1
+        closeDirect(file.onRing)
+        file.onRing.directDescriptor = StorageFile.OnRing.noDescriptor
         file.onRing.refusesDirect = true
         file.onRing.fixedFile = -2
         file.onRing.directFixedFile = -2
@@ -45,22 +45,20 @@ extension Engine {
             waiting.forEach { $0.done(result) }
         } else {
             file.onRing.descriptorIsOpen = false
-            control(DriverOperation(.close, descriptor: file.descriptor)) { result in
-                waiting.forEach { $0.done(result) }
-            }
+            let result = driver.closeNow(file.descriptor)
+            waiting.forEach { $0.done(result) }
         }
     }
 
     func retire(_ file: FileRetirement) {
         assertOnRing()
         detach(file.onRing)
-        if file.onRing.directDescriptor >= 0 { _ = linux_close(file.onRing.directDescriptor) }
-        guard file.onRing.descriptorIsOpen else { return }
-        if driver.usesKernelDescriptors {
-            _ = linux_close(file.descriptor)
-        } else {
-            control(DriverOperation(.close, descriptor: file.descriptor)) { _ in }
-        }
+        closeDirect(file.onRing)
+        if file.onRing.descriptorIsOpen { driver.closeNow(file.descriptor) }
+    }
+
+    private func closeDirect(_ onRing: StorageFile.OnRing) {
+        if onRing.directDescriptor != StorageFile.OnRing.noDescriptor { driver.closeNow(onRing.directDescriptor) }
     }
 
     private func detach(_ onRing: StorageFile.OnRing) {

@@ -43,28 +43,20 @@ extension Engine {
         case .automatic:
             guard record.pointee.direction == .read, record.pointee.length >= Self.bulkSize else { return nil }
             if record.pointee.issued == 0, !record.pointee.isCold {
-                record.pointee.isCold = isCold(file, at: record.pointee.offset)
+                record.pointee.isCold = !driver.isCached(file.descriptor, at: record.pointee.offset)
             }
             guard record.pointee.isCold else { return nil }
         }
         return openDirectly(file) ? alignment : nil
     }
 
-    /// Whether the first byte is missing from the page cache. One system call that never sleeps.
-    private func isCold(_ file: StorageFile, at offset: UInt64) -> Bool {
-        guard driver.usesKernelDescriptors else { return false }
-        var byte: UInt8 = 0
-        return linux_preadv2(file.descriptor, &byte, 1, Int64(offset), Int32(LINUX_RWF_NOWAIT)) == -Int(EAGAIN)
-    }
-
     /// Makes sure that the file has a descriptor for direct I/O. False, for good, when the file system refuses.
     private func openDirectly(_ file: StorageFile) -> Bool {
         guard !file.onRing.refusesDirect else { return false }
-        if file.onRing.directDescriptor >= 0 { return true }
-        guard driver.usesKernelDescriptors, !devicesWithoutDirect.contains(file.device) else { return false }
-        let access = Int32(file.access.openFlags) & 0o3
-        let descriptor = linux_reopen(file.descriptor, access | Int32(LINUX_O_DIRECT))
-        guard descriptor >= 0 else {
+        if file.onRing.directDescriptor != StorageFile.OnRing.noDescriptor { return true }
+        guard !devicesWithoutDirect.contains(file.device) else { return false }
+        let descriptor = driver.openDirectly(file.descriptor, flags: Int32(file.access.openFlags) & 0o3)
+        guard descriptor >= 0 || descriptor <= DriverOperation.firstSimulatedDescriptor else {
             demote(file, errno: -descriptor, wholeDevice: false)
             return false
         }

@@ -48,7 +48,7 @@ final class LoadOperation: InboxMessage, @unchecked Sendable {  // after `send`,
             case .failure(let error): finish(.failure(error.during(.load)))
             case .success(let opened):
                 if let error = opened.status.typeError(path, .load) {
-                    engine.closeQuietly(opened.descriptor)
+                    engine.driver.closeNow(opened.descriptor)
                     return finish(.failure(error))
                 }
                 file = StorageFile(

@@ -64,9 +64,9 @@ final class Inbox: Sendable {
     /// Whether anything has arrived. Cheap enough to spin on.
     var isEmpty: Bool { head.load(ordering: .relaxed) == 0 }
 
-    /// Takes all messages, oldest first, and moves the jobs to the end of `list`.
-    func take(jobs list: inout [UnownedJob], _ receive: (InboxMessage) -> Void) {
-        guard !isEmpty else { return }
+    /// Takes all messages, oldest first. Returns whether jobs wait too, for ``takeJobs(into:)``.
+    func takeMessages(_ receive: (InboxMessage) -> Void) -> Bool {
+        guard !isEmpty else { return false }
         let taken = head.exchange(0, ordering: .acquiringAndReleasing)
         var newest = taken & ~Self.flags
         var oldest: UInt = 0
@@ -83,11 +83,14 @@ final class Inbox: Sendable {
             message.next = 0
             receive(message)
         }
-        if taken & Self.jobsBit != 0 {
-            jobs.withLock { jobs in
-                list.append(contentsOf: jobs)
-                jobs.removeAll(keepingCapacity: true)
-            }
+        return taken & Self.jobsBit != 0
+    }
+
+    /// Moves the jobs to the end of `list`.
+    func takeJobs(into list: inout [UnownedJob]) {
+        jobs.withLock { jobs in
+            list.append(contentsOf: jobs)
+            jobs.removeAll(keepingCapacity: true)
         }
     }
 

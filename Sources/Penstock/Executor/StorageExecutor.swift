@@ -63,7 +63,7 @@ public final class StorageExecutor: SerialExecutor, TaskExecutor {
 
     /// Takes what has arrived. On the ring thread.
     func takeInbox(_ receive: (InboxMessage) -> Void) {
-        inbox.take(jobs: &bound.arrived, receive)
+        if inbox.takeMessages(receive) { inbox.takeJobs(into: &bound.arrived) }
     }
 
     /// Whether jobs wait on this thread.

@@ -68,8 +68,10 @@ public final class StorageFile: Sendable {
     nonisolated(unsafe) var onRing = OnRing()
 
     struct OnRing {
-        /// −1: not opened yet.
-        var directDescriptor: Int32 = -1
+        /// Not opened yet. A simulated disk's descriptors are negative too, but not this.
+        static let noDescriptor: Int32 = -1
+
+        var directDescriptor = noDescriptor
         var refusesDirect = false
         /// −1: not attached yet; −2: refused.
         var fixedFile: Int32 = -1
@@ -96,7 +98,7 @@ public final class StorageFile: Sendable {
 
     deinit {
         // The ring's table may hold the descriptors, so the ring thread gives them back.
-        if onRing.descriptorIsOpen || onRing.directDescriptor >= 0 {
+        if onRing.descriptorIsOpen || onRing.directDescriptor != OnRing.noDescriptor {
             core.executor.send(FileRetirement(descriptor: descriptor, onRing: onRing))
         }
     }

@@ -13,7 +13,7 @@ extension StorageFile {
     /// The file's size now, in bytes. `statx`.
     public func size() async throws(StorageError) -> UInt64 {
         try checkOpen(.size)
-        if core.usesKernelDescriptors, device != 0 {
+        if core.usesKernelDescriptors {
             // The inode is in memory as long as the file is open: this never waits for a local disk.
             var status = linux_file_status()
             let result = linux_status(descriptor, &status)

@@ -93,7 +93,7 @@ extension Engine {
         open.mode = access.contains(.create) ? 0o666 : 0
         control(open) { [self] descriptor in
             Glibc.free(name)
-            guard descriptor >= 0 else {
+            guard descriptor >= 0 || descriptor <= DriverOperation.firstSimulatedDescriptor else {
                 status.deallocate()
                 return done(.failure(StorageError(errno: -descriptor, .open, path: path)))
             }
@@ -102,11 +102,9 @@ extension Engine {
             control(operation) { [self] result in
                 defer { status.deallocate() }
                 guard result < 0 else { return done(.success(.init(descriptor: descriptor, status: status.pointee))) }
-                closeQuietly(descriptor)
+                driver.closeNow(descriptor)
                 done(.failure(StorageError(errno: -result, .open, path: path)))
             }
         }
     }
-
-    func closeQuietly(_ descriptor: Int32) { control(DriverOperation(.close, descriptor: descriptor)) { _ in } }
 }
