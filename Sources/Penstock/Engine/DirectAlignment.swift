@@ -63,7 +63,7 @@ struct PiecePlan: Equatable {
             return PiecePlan(route: .direct, offset: position, length: length, count: length)
         }
         // Up to where the memory is aligned again, or as much as a block holds when it never will be.
-        let wanted = fits && head != 0 ? toBoundary : bounce - head
+        let wanted = fits && head != 0 ? toBoundary : min(bounce - head, limit)
         let count = min(remaining, wanted)
         let length = (head + count + alignment.offset - 1) / alignment.offset * alignment.offset
         return PiecePlan(route: .bounced(skip: head), offset: position - UInt64(head), length: length, count: count)

@@ -57,10 +57,11 @@ extension Engine {
             if hasEndedEarly(record) { return endPiece(slot, errno: ECANCELED) }
             retry(slot, errno: errno)
         case ECANCELED:
-            // Somebody else's cancellation (a thread of the kernel's that ended) is no reason to fail: once.
-            let wanted = record.pointee.cancelReason != .none
-            if wanted || piece.pointee.attempts > 0 { return endPiece(slot, errno: errno) }
+            // Somebody else's cancellation (a thread of the kernel's that ended) is no reason to fail: once in a row.
+            let isWanted = record.pointee.cancelReason != .none
+            if isWanted || piece.pointee.wasStray { return endPiece(slot, errno: errno) }
             retry(slot, errno: errno)
+            piece.pointee.wasStray = true
         case EOPNOTSUPP where piece.pointee.plan.route == .buffered && refuseUncached(record): retry(slot, errno: errno)
         case EINVAL, EOPNOTSUPP, EFAULT, ENOTBLK:
             guard piece.pointee.plan.route != .buffered else { return endPiece(slot, errno: errno) }
@@ -73,6 +74,7 @@ extension Engine {
 
     private func retry(_ slot: Int, errno: Int32) {
         pieces[slot].pointee.attempts += 1
+        pieces[slot].pointee.wasStray = false
         guard pieces[slot].pointee.attempts <= Self.mostAttempts else { return endPiece(slot, errno: errno) }
         recorder.retries += 1
         start(slot)

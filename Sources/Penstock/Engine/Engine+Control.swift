@@ -5,11 +5,13 @@ extension Engine {
     /// Starts an operation and calls back with its result, on the ring thread. Waits for a slot if it must.
     func control(_ operation: DriverOperation, _ done: @escaping (Int32) -> Void) {
         assertOnRing()
-        guard pieces.hasRoom else { return waitingControls.append((operation, done)) }
+        guard controls.count < Self.controlSlots else { return waitingControls.append((operation, done)) }
         let slot = pieces.take(.control)
         controls[slot] = done
         driver.start(operation, token: pieces.token(of: slot))
     }
+
+    var canStartControl: Bool { !waitingControls.isEmpty && controls.count < Self.controlSlots }
 
     /// Calls back when everything sent before has ended; what is sent afterwards waits for that.
     func barrier(_ done: @escaping () -> Void) {

@@ -59,7 +59,7 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
     private var issuedInTurn = 0
     private let spins: Bool
 
-    /// Slots beyond those for pieces, so that opening a file need not wait for a read.
+    /// Slots beyond those for pieces, and for nothing else, so that opening a file need not wait for a read.
     static let controlSlots = 32
     /// Bytes that one turn reads on the ring thread itself, out of the page cache, at most: 64 KiB takes 7 µs.
     static let inlineBytesPerTurn = 1 << 20
@@ -101,7 +101,7 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
             dispatch()
             driver.flush()
             harvest()
-            if executor.hasJobs || !executor.inbox.isEmpty || scheduler.next() != nil { continue }
+            if executor.hasJobs || !executor.inbox.isEmpty || scheduler.next() != nil || canStartControl { continue }
             if isStopping, isIdle {
                 finishStopping()
                 if executor.leave() { break }
@@ -109,6 +109,8 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
             }
             park()
         }
+        executor.dismissLoop()
+        driver.close()
     }
 
     private var isIdle: Bool { pieces.inUse == 0 && waitingControls.isEmpty && scheduler.isIdle && loads.isEmpty }
@@ -232,7 +234,7 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
     // MARK: Dispatch
 
     private func dispatch() {
-        while !waitingControls.isEmpty, pieces.hasRoom {
+        while canStartControl {
             let (operation, done) = waitingControls.removeFirst()
             control(operation, done)
         }
@@ -245,8 +247,13 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
 
     /// Issues the entry's next piece. Returns the bytes that the system call will copy on this thread.
     private func issue(_ id: Scheduler.EntryID) -> Int {
-        guard advance(&lanes[id.index]) != nil else {
+        guard let bytes = advance(&lanes[id.index]) else {
             scheduler.proceed(id, rest: .drained)
+            return 0
+        }
+        guard bytes <= scheduler.announcedBytes(of: id) else {
+            // The piece that room was found for is no longer wanted, and the next one is larger: look for room again.
+            scheduler.proceed(id, rest: .piece(bytes))
             return 0
         }
         let submission = lanes[id.index].submission!

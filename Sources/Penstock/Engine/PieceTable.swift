@@ -15,6 +15,8 @@ struct PieceTable: ~Copyable {
         var nextFree: Int32 = -1
         var attempts: UInt16 = 0
         var bounceBlock: Int16 = -1
+        /// The last attempt ended with a cancellation that nobody here had asked for.
+        var wasStray = false
         var submission: Unmanaged<Submission>?
         var record: Int32 = 0
         var plan = PiecePlan(route: .buffered, offset: 0, length: 0, count: 0)

@@ -19,7 +19,7 @@ public final class StorageExecutor: SerialExecutor, TaskExecutor {
     /// The thread that runs jobs now; 0 while there is none. A task compares itself with it, which only its own thread
     /// can find equal, so no order is needed.
     private let owner = Atomic<UInt>(0)
-    /// The loop behind the executor. Set once, before the first job or message can arrive.
+    /// The loop behind the executor, from before the first job or message can arrive until its thread ends.
     private let loop = Mutex<Engine?>(nil)
     private let bound = ThreadBound()
 
@@ -35,6 +35,9 @@ public final class StorageExecutor: SerialExecutor, TaskExecutor {
     var isCurrent: Bool { owner.load(ordering: .relaxed) == RingThread.currentID }
 
     func adopt(_ engine: Engine) { loop.withLock { $0 = engine } }
+
+    /// The loop has ended, and must not be kept alive by what it keeps alive itself.
+    func dismissLoop() { loop.withLock { $0 = nil } }
 
     // MARK: Jobs
 
@@ -56,7 +59,8 @@ public final class StorageExecutor: SerialExecutor, TaskExecutor {
     private func deliver(_ recipient: Inbox.Recipient) {
         switch recipient {
         case .awake: break
-        case .parked: loop.withLock { $0 }?.wake()
+        // Under the lock: the thread may have woken by itself and be closing its driver.
+        case .parked: loop.withLock { $0?.wake() }
         case .stopped: runAfterlife()
         }
     }

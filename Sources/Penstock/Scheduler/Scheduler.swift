@@ -211,6 +211,9 @@ package struct Scheduler {
         return nil
     }
 
+    /// How large the entry's next piece is, as far as the scheduler knows.
+    package func announcedBytes(of id: EntryID) -> Int { entries[id.index].nextBytes }
+
     private func head(of priority: StoragePriority) -> EntryID? {
         let index = lines[Int(priority.rawValue)].first
         guard index >= 0, hasRoom(for: entries[index].nextBytes, priority) else { return nil }
