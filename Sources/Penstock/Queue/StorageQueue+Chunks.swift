@@ -84,11 +84,11 @@ public struct StorageChunks: AsyncSequence, Sendable {
             }
             switch result {
             case .failure(let error):
-                end()
+                await end()
                 throw error
             case .success(let buffer):
                 // A short chunk is the last one: what lies ahead of it lies behind the end of the file.
-                if buffer.count < chunks.size { end() }
+                if buffer.count < chunks.size { await end() }
                 return buffer.count == 0 ? nil : buffer
             }
         }
@@ -109,9 +109,11 @@ public struct StorageChunks: AsyncSequence, Sendable {
                 })
         }
 
-        private func end() {
+        /// Leaves nothing running behind: what was read ahead is cancelled and waited for.
+        private func end() async {
             isOver = true
             reads.forEach { $0.cancel() }
+            for read in reads { _ = await read.value }
             reads = []
         }
     }
