@@ -12,7 +12,7 @@ let package = Package(
     products: [
         .library(name: "Penstock", targets: ["Penstock"]),
         .library(name: "PenstockTesting", targets: ["PenstockTesting"]),
-        // .executable(name: "penstock", targets: ["penstock"]),
+        .executable(name: "penstock", targets: ["penstock"]),
         // .executable(name: "asset-streamer", targets: ["AssetStreamer"]),
     ],
     dependencies: [
@@ -38,6 +38,16 @@ let package = Package(
         .target(
             name: "PenstockTesting",
             dependencies: ["CLinux", "Penstock", .product(name: "SystemPackage", package: "swift-system")],
+            swiftSettings: swiftSettings
+        ),
+        .target(name: "CBaselines", linkerSettings: [.linkedLibrary("uring")]),
+        .executableTarget(
+            name: "penstock",
+            dependencies: [
+                "Penstock", "CBaselines",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "SystemPackage", package: "swift-system"),
+            ],
             swiftSettings: swiftSettings
         ),
         .testTarget(

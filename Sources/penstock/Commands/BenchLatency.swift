@@ -1,0 +1,2 @@
+import ArgumentParser
+struct BenchLatency: AsyncParsableCommand { static let configuration = CommandConfiguration(commandName: "latency") }

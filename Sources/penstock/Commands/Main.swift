@@ -1,0 +1,16 @@
+import ArgumentParser
+
+@main
+struct Main: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "penstock",
+        abstract: "DirectStorage for Linux: what this machine offers, and how fast it is.",
+        subcommands: [Doctor.self, Bench.self])
+}
+
+struct Bench: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Measure Penstock against baselines in the same run.",
+        discussion: "The exit status is 0 whether or not the targets are met.",
+        subcommands: [BenchRead.self, BenchLatency.self])
+}
