@@ -13,7 +13,7 @@ let package = Package(
         .library(name: "Penstock", targets: ["Penstock"]),
         .library(name: "PenstockTesting", targets: ["PenstockTesting"]),
         .executable(name: "penstock", targets: ["penstock"]),
-        // .executable(name: "asset-streamer", targets: ["AssetStreamer"]),
+        .executable(name: "asset-streamer", targets: ["AssetStreamer"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.5.0"),
@@ -48,6 +48,17 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "SystemPackage", package: "swift-system"),
             ],
+            swiftSettings: swiftSettings
+        ),
+        .executableTarget(
+            name: "AssetStreamer",
+            dependencies: [
+                "Penstock",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "SystemPackage", package: "swift-system"),
+            ],
+            path: "Examples/AssetStreamer",
             swiftSettings: swiftSettings
         ),
         .testTarget(
