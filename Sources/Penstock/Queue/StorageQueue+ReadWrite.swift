@@ -64,6 +64,10 @@ extension StorageQueue {
     /// - Parameters:
     ///   - file: A file of this queue, open for reading.
     ///   - range: Which bytes; nil: from the start to where the file ends now.
+    ///   - priority: How soon it matters; nil: the task's priority, following its escalation.
+    ///   - deadline: When to give up, with ``StorageError/Code/deadlineExceeded``.
+    ///   - tag: For ``cancel(tag:mask:)``.
+    ///   - label: The request's name in traces.
     /// - Returns: A buffer of the bytes there are in the range.
     /// - Throws: ``StorageError``; ``StorageError/Code/memoryLimit`` when the range exceeds
     ///   ``Configuration/hostMemoryLimit``.
