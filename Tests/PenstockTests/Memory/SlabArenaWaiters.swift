@@ -1,0 +1,95 @@
+import Synchronization
+import Testing
+
+@testable import Penstock
+
+/// Whoever asks for more memory than there is waits in line, and may leave it.
+@Suite struct SlabArenaWaiters {
+    /// What the waiters were given, in the order in which it happened.
+    private final class Served: Sendable {
+        private let list = Mutex<[(Int, SlabArena.Block?)]>([])
+        func take(_ number: Int) -> @Sendable (SlabArena.Block?) -> Void {
+            { block in self.list.withLock { $0.append((number, block)) } }
+        }
+        var numbers: [Int] { list.withLock { $0.map(\.0) } }
+        var blocks: [SlabArena.Block?] { list.withLock { $0.map(\.1) } }
+    }
+
+    private let arena = SlabArena(limit: 2 << 20)
+
+    @Test func waitersAreServedInOrderAndNobodyOvertakes() {
+        let all = arena.take(2 << 20)!
+        let served = Served()
+        for number in 0..<4 { #expect(arena.whenAvailable(1 << 20, served.take(number)) != nil) }
+        #expect(arena.take(4096) == nil)
+        arena.release(all)
+        #expect(served.numbers == [0, 1])
+        #expect(arena.take(4096) == nil, "two still wait")
+        arena.release(served.blocks[0]!)
+        #expect(served.numbers == [0, 1, 2])
+    }
+
+    @Test func smallRequestBehindALargeOneWaitsForIt() {
+        let half = arena.take(1 << 20)!
+        let served = Served()
+        _ = arena.whenAvailable(2 << 20, served.take(0))
+        _ = arena.whenAvailable(4096, served.take(1))
+        #expect(served.numbers.isEmpty)
+        arena.release(half)
+        #expect(served.numbers == [0])
+        arena.release(served.blocks[0]!)
+        #expect(served.numbers == [0, 1])
+    }
+
+    @Test func withdrawnWaiterIsToldAndLetsTheNextOneBy() {
+        let half = arena.take(1 << 20)!
+        let served = Served()
+        let first = arena.whenAvailable(2 << 20, served.take(0))!
+        _ = arena.whenAvailable(1 << 20, served.take(1))
+        arena.withdraw(first)
+        #expect(served.numbers == [0, 1])
+        #expect(served.blocks[0] == nil && served.blocks[1] != nil)
+        arena.withdraw(first)
+        #expect(served.numbers == [0, 1], "withdrawn twice, told once")
+        arena.release(half)
+    }
+
+    @Test func roomIsGivenAtOnce() {
+        let served = Served()
+        #expect(arena.whenAvailable(4096, served.take(0)) == nil)
+        #expect(served.blocks.first != nil)
+    }
+
+    @Test func cancellationBeforeTheWaitHasBegunCounts() {
+        let all = arena.take(2 << 20)!
+        let (served, wait) = (Served(), MemoryWait())
+        wait.cancel(in: arena)
+        wait.begin(in: arena, 4096, served.take(0))
+        #expect(served.numbers == [0] && served.blocks[0] == nil)
+        arena.release(all)
+        #expect(arena.usage.used == 0)
+    }
+
+    @Test func manyThreadsTakeAndReturnWithoutLosingAByte() async {
+        let arena = arena
+        await withTaskGroup(of: Void.self) { group in
+            for task in 0..<8 {
+                group.addTask {
+                    var random = SeededRandom(UInt64(task))
+                    for _ in 0..<300 {
+                        let size = 1 + random.below(1 << 20)
+                        let block = await withUnsafeContinuation { continuation in
+                            _ = arena.whenAvailable(size) { continuation.resume(returning: $0) }
+                        }
+                        FilePattern(UInt64(task)).fill(.init(start: block!.address, count: 64), at: 0)
+                        await Task.yield()
+                        let wrong = FilePattern(UInt64(task)).mismatch(.init(start: block!.address, count: 64), at: 0)
+                        #expect(wrong == nil)
+                        arena.release(block!)
+                    }
+                }
+            }
+        }
+        #expect(arena.usage.used == 0 && arena.usage.mapped <= 2 << 20)
+    }
+}
