@@ -202,8 +202,9 @@ package struct Scheduler {
     package func next() -> EntryID? {
         if let starving = starvingPriority() {
             if let entry = head(of: starving) { return entry }
-            // The room that frees next is the starving one's; only the urgent have room of their own.
-            return head(of: .urgent)
+            // The room that frees next is the starving one's; only the urgent have room of their own. They too stop when
+            // that has not helped: an endless urgent stream would keep all the room taken for ever.
+            return isOverdue(starving) ? nil : head(of: .urgent)
         }
         for priority in StoragePriority.allCases.reversed() where lines[Int(priority.rawValue)].first >= 0 {
             return head(of: priority)
@@ -225,9 +226,18 @@ package struct Scheduler {
         for priority in StoragePriority.allCases {
             let line = lines[Int(priority.rawValue)]
             guard line.first >= 0, line.passedOver > 0 else { continue }
-            if line.passedOver >= limits.starvationFactor * max(entries[line.first].nextBytes, 4096) { return priority }
+            if line.passedOver >= patience(of: line) { return priority }
         }
         return nil
+    }
+
+    /// How many bytes may pass over what stands first in the line.
+    private func patience(of line: Line) -> Int { limits.starvationFactor * max(entries[line.first].nextBytes, 4096) }
+
+    /// Whether a starving priority has waited as long again since it was due.
+    private func isOverdue(_ priority: StoragePriority) -> Bool {
+        let line = lines[Int(priority.rawValue)]
+        return line.passedOver >= 2 * patience(of: line)
     }
 
     private func hasRoom(for bytes: Int, _ priority: StoragePriority) -> Bool {
