@@ -41,6 +41,8 @@ package protocol StorageDriver: AnyObject {
     func detach(_ fixedFile: Int32)
     /// Makes a slab cheaper to use. The number goes into ``DriverOperation/fixedBuffer``; −1: refused.
     func register(_ slab: UnsafeMutableRawPointer, count: Int) -> Int32
+    /// Lets go of a slab that is gone. Nothing is in flight in it.
+    func unregister(_ fixedBuffer: Int32)
 
     /// Nothing is in flight; the thread ends.
     func close()
@@ -61,6 +63,7 @@ extension StorageDriver {
     package func attach(_ descriptor: Int32) -> Int32 { -1 }
     package func detach(_ fixedFile: Int32) {}
     package func register(_ slab: UnsafeMutableRawPointer, count: Int) -> Int32 { -1 }
+    package func unregister(_ fixedBuffer: Int32) {}
 }
 
 package struct DriverCompletion {

@@ -12,8 +12,7 @@ final class URingDriver: StorageDriver {
     private let wakeDescriptor: Int32
     private let fixedFileCapacity: Int32
     private var freeFixedFiles: [Int32] = []
-    private let fixedBufferCapacity: Int32
-    private var usedFixedBuffers: Int32 = 0
+    private var freeFixedBuffers: [Int32] = []
     /// Operations queued since the last flush.
     private var queued = 0
     private var pollIsArmed = false
@@ -65,10 +64,10 @@ final class URingDriver: StorageDriver {
         let files = penstock_ring_reserve_files(ring, UInt32(Self.fixedFileCount))
         fixedFileCapacity = files == 0 ? Self.fixedFileCount : 0
         let buffers = penstock_ring_reserve_buffers(ring, UInt32(Self.fixedBuffers))
-        fixedBufferCapacity = buffers == 0 ? Self.fixedBuffers : 0
         results = .allocate(capacity: 256)
         features = Self.features(of: ring, files: files, buffers: buffers)
         freeFixedFiles = (0..<fixedFileCapacity).reversed()
+        freeFixedBuffers = (0..<(buffers == 0 ? Self.fixedBuffers : 0)).reversed()
     }
 
     private static let neededOperations = [(PENSTOCK_OP_READ, "READ"), (PENSTOCK_OP_WRITE, "WRITE")]
@@ -237,11 +236,16 @@ final class URingDriver: StorageDriver {
     }
 
     func register(_ slab: UnsafeMutableRawPointer, count: Int) -> Int32 {
-        guard usedFixedBuffers < fixedBufferCapacity,
-            penstock_ring_set_buffer(ring, UInt32(usedFixedBuffers), slab, UInt64(count)) == 0
-        else { return -1 }
-        defer { usedFixedBuffers += 1 }
-        return usedFixedBuffers
+        guard let index = freeFixedBuffers.popLast() else { return -1 }
+        guard penstock_ring_set_buffer(ring, UInt32(index), slab, UInt64(count)) == 0 else {
+            freeFixedBuffers.append(index)
+            return -1
+        }
+        return index
+    }
+
+    func unregister(_ fixedBuffer: Int32) {
+        if penstock_ring_set_buffer(ring, UInt32(fixedBuffer), nil, 0) == 0 { freeFixedBuffers.append(fixedBuffer) }
     }
 
     // Written once, before anyone can see it.

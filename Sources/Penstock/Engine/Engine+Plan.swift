@@ -113,11 +113,15 @@ extension Engine {
         return fixedFile
     }
 
-    /// The fixed buffer of an arena slab; slabs stay mapped as long as the arena, so a registration cannot go stale.
+    /// The fixed buffer of an arena slab. A slab's number is never used again, so a registration cannot go stale.
     private func fixedBuffer(_ slab: Int32, _ address: UnsafeMutableRawPointer) -> Int32 {
         guard slab >= 0 else { return -1 }
         while fixedBuffers.count <= Int(slab) { fixedBuffers.append(-1) }
         if fixedBuffers[Int(slab)] == -1 {
+            for gone in arena.takeUnmappedSlabs() where gone < fixedBuffers.count && fixedBuffers[gone] >= 0 {
+                driver.unregister(fixedBuffers[gone])
+                fixedBuffers[gone] = -2
+            }
             let mask = UInt(SlabArena.slabSize - 1)
             let base = UnsafeMutableRawPointer(bitPattern: UInt(bitPattern: address) & ~mask)!
             let number = driver.register(base, count: SlabArena.slabSize)

@@ -30,6 +30,8 @@ package final class SlabArena: Sendable {
         var sizeClass: Int
         var free: [UInt16]
         var used = 0
+        /// False once its memory went to a larger block; the number is never used again.
+        var isMapped = true
     }
 
     fileprivate struct Waiter {
@@ -42,6 +44,8 @@ package final class SlabArena: Sendable {
     fileprivate struct State: @unchecked Sendable {
         var slabs: [Slab] = []
         var emptySlabs: [Int] = []
+        /// Numbers of slabs unmapped since the last ``SlabArena/takeUnmappedSlabs()``.
+        var unmapped: [Int] = []
         var partial: [[Int]] = Array(repeating: [], count: SlabArena.classCount)
         var kept: [(base: UnsafeMutableRawPointer, size: Int)] = []
         var mapped = 0
@@ -63,7 +67,7 @@ package final class SlabArena: Sendable {
     deinit {
         // Blocks keep the arena alive, so none is out.
         state.withLock { state in
-            for slab in state.slabs { linux_unmap(slab.base, Self.slabSize) }
+            for slab in state.slabs where slab.isMapped { linux_unmap(slab.base, Self.slabSize) }
             for mapping in state.kept { linux_unmap(mapping.base, mapping.size) }
         }
     }
@@ -102,6 +106,15 @@ package final class SlabArena: Sendable {
         guard let block else { return id }
         resume(block)
         return nil
+    }
+
+    /// The slabs that are gone since the last call: whoever has registered them may let go of them.
+    package func takeUnmappedSlabs() -> [Int] {
+        state.withLock { state in
+            guard !state.unmapped.isEmpty else { return [] }
+            defer { state.unmapped = [] }
+            return state.unmapped
+        }
     }
 
     package func withdraw(_ id: UInt64) {
@@ -224,6 +237,14 @@ extension SlabArena.State {
         while mapped + size > limit, let mapping = kept.popLast() {
             linux_unmap(mapping.base, mapping.size)
             mapped -= mapping.size
+        }
+        // Slabs of which nothing is out give way too, or a large block could wait for ever with nothing in use.
+        while mapped + size > limit, let slab = emptySlabs.popLast() ?? emptyPartial() {
+            linux_unmap(slabs[slab].base, Arena.slabSize)
+            slabs[slab].isMapped = false
+            slabs[slab].free = []
+            unmapped.append(slab)
+            mapped -= Arena.slabSize
         }
         guard mapped + size <= limit, let base = linux_map_aligned(size, Arena.slabSize) else { return nil }
         if !linux_advise_huge(base, size) { hugePages = false }

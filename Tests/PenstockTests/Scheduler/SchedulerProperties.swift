@@ -5,7 +5,7 @@ import Testing
 /// Thousands of random lives of a scheduler, each step checked against the model.
 @Suite struct SchedulerProperties {
     @Test func everyDecisionHoldsToTheLimitsAndTheOrder() {
-        forEachSeed("scheduler", count: 1500) { random in
+        forEachSeed("scheduler", count: 500) { random in
             var run = Run(&random)
             for _ in 0..<200 where run.complaint == nil { run.step(&random) }
             run.drain(&random)
