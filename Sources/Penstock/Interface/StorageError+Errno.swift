@@ -63,7 +63,10 @@ extension StorageError {
     package init(
         errno: Int32, _ operation: Operation, path: FilePath? = nil, offset: UInt64? = nil, length: Int? = nil
     ) {
+        // Opening a FIFO that nobody reads, or a socket, is no fault of a device.
+        let isNoDevice = errno == ENXIO && (operation == .open || operation == .load)
         self.init(
-            Code(errno: errno), operation, path: path, offset: offset, length: length, errno: Errno(rawValue: errno))
+            isNoDevice ? .unsupportedFileType : Code(errno: errno), operation, path: path, offset: offset,
+            length: length, errno: Errno(rawValue: errno))
     }
 }
