@@ -119,7 +119,9 @@ extension Engine {
         record.pointee.piecesInFlight -= 1
         if errno != 0 {
             let reason = record.pointee.cancelReason
-            let failure = errno == ECANCELED && reason != .none ? reason : StorageError.Code(errno: errno).kind
+            var failure = errno == ECANCELED && reason != .none ? reason : StorageError.Code(errno: errno).kind
+            // Sent just before the close, arrived just after it.
+            if errno == EBADF, record.pointee.file._withUnsafeGuaranteedRef({ $0.isClosed }) { failure = .fileClosed }
             fail(record, failure, errno: errno)
         } else if moved < piece.plan.count {
             // The bytes end here; whatever pieces behind this one have found lies past the end.

@@ -82,7 +82,10 @@ extension StorageFile {
                 done(.success(result))
             }
         }
-        if result < 0 { throw StorageError(errno: -result, name, path: path) }
+        if result < 0 {
+            try checkOpen(name)
+            throw StorageError(errno: -result, name, path: path)
+        }
         return result
     }
 }
