@@ -21,8 +21,10 @@ extension Engine {
         let piece = pieces[slot]
         if result > 0 {
             piece.pointee.progress += Int(result)
+            // Only attempts that get nowhere are counted: /proc hands out a page at a time.
+            let attempts = exchange(&piece.pointee.attempts, with: 0)
             if piece.pointee.progress >= piece.pointee.plan.length { return endPiece(slot, errno: 0) }
-            continuePiece(slot)
+            continuePiece(slot, moved: Int(result), attempts: attempts)
         } else if result == 0 {
             // End of file; a write that moves nothing has no room.
             let isRead = record(of: piece).pointee.direction == .read
@@ -33,7 +35,7 @@ extension Engine {
     }
 
     /// A short transfer: the rest is asked for, from where direct I/O allows it.
-    private func continuePiece(_ slot: Int) {
+    private func continuePiece(_ slot: Int, moved: Int, attempts: UInt16) {
         let piece = pieces[slot]
         let record = record(of: piece)
         if hasEndedEarly(record) { return endPiece(slot, errno: 0) }
@@ -44,6 +46,7 @@ extension Engine {
             if overhang != 0 {
                 if record.pointee.direction == .read { return endPiece(slot, errno: 0) }
                 piece.pointee.progress -= overhang
+                if overhang >= moved { piece.pointee.attempts = attempts }
             }
         }
         retry(slot, errno: EIO)
