@@ -22,6 +22,10 @@ final class LoadOperation: InboxMessage, @unchecked Sendable {  // after `send`,
     private var reading: Submission?
     private var isCancelled = false
     private var hasEnded = false
+    /// A byte behind a full buffer: whether there is one tells if the file goes on.
+    private let beyond = UnsafeMutablePointer<UInt8>.allocate(capacity: 1)
+
+    deinit { beyond.deallocate() }
 
     /// What a file whose size is no help is given to start with.
     private static let firstGuess = 64 << 10
@@ -84,6 +88,17 @@ final class LoadOperation: InboxMessage, @unchecked Sendable {  // after `send`,
         }
     }
 
+    /// The file goes on behind the buffer's end.
+    private func grow() {
+        let most = core.arena.limit / SlabArena.slabSize * SlabArena.slabSize
+        let size = max(filled + 1, min(2 * filled, most))
+        if let block = core.arena.take(size) { return read(into: block, size) }
+        // Who waits for memory must hold none, or two that wait for each other's would do so for ever: start over.
+        buffer = nil
+        filled = 0
+        prepare(size)
+    }
+
     private func read(into block: SlabArena.Block, _ size: Int) {
         let buffer = HostBuffer(block: block, count: size, arena: core.arena)
         if let old = self.buffer {
@@ -100,15 +115,17 @@ final class LoadOperation: InboxMessage, @unchecked Sendable {  // after `send`,
         guard let file, let buffer, let engine else { return }
         // One byte more than the size, if the block has room for it, tells at once that the file ends there.
         let room = min(buffer.storage.block.capacity, max(buffer.count, filled + 1))
-        guard room > filled else { return prepare(2 * filled) }
+        // The block is full. Only a file that goes on is worth a larger one.
+        let isFull = room <= filled
+        let asked = isFull ? 1 : room - filled
         let submission = Submission(capacity: 1)
         var record = RequestRecord(
-            .read, file: file, address: buffer.storage.block.address + filled, offset: UInt64(filled),
-            length: room - filled, priority: priority)
-        record.slab = Int32(truncatingIfNeeded: buffer.storage.block.slab)
+            .read, file: file,
+            address: isFull ? UnsafeMutableRawPointer(beyond) : buffer.storage.block.address + filled,
+            offset: UInt64(filled), length: asked, priority: priority)
+        record.slab = isFull ? -1 : Int32(truncatingIfNeeded: buffer.storage.block.slab)
         submission.append(record)
         submission.submittedAt = engine.driver.now
-        let asked = room - filled
         submission.delivery = .observer { [self] submission, index in
             guard index < 0 else { return }
             submission.delivery = .nobody
@@ -118,6 +135,7 @@ final class LoadOperation: InboxMessage, @unchecked Sendable {  // after `send`,
                 let error = StorageError(outcome, .read, file, offset: UInt64(filled), length: asked)
                 return finish(.failure(error.during(.load)))
             }
+            if isFull, outcome.count > 0 { return grow() }
             filled += outcome.count
             // Fewer than asked only at the end of the file.
             if outcome.count < asked { finish(.success(buffer.resized(to: filled))) } else { readOn() }
