@@ -153,7 +153,11 @@ extension SlabArena.State {
     }
 
     mutating func take(_ size: Int, limit: Int) -> SlabArena.Block? {
-        guard size <= Arena.slabSize else { return takeMapping(Self.footprint(of: size), limit: limit) }
+        guard size <= Arena.slabSize else {
+            let footprint = Self.footprint(of: size)
+            // What can never be had must not cost the others their kept memory.
+            return footprint <= limit ? takeMapping(footprint, limit: limit) : nil
+        }
         let sizeClass = Self.sizeClass(of: size)
         let blockSize = Arena.smallestBlock << sizeClass
         guard let slab = partial[sizeClass].last ?? startSlab(sizeClass, limit: limit) else { return nil }
