@@ -159,7 +159,7 @@ extension Engine {
         if let trace = configuration.trace { trace(StorageTrace(record.pointee, submission, driver.kind, turnTime)) }
         if case .observer(let observer) = submission.delivery { observer(submission, index) }
 
-        let id = submission.entries.first { lanes[$0.index].contains(index, of: submission) }!
+        let id = record.pointee.entry
         lanes[id.index].remaining -= 1
         if lanes[id.index].remaining == 0 {
             lanes[id.index] = Lane()
@@ -177,11 +177,5 @@ extension Engine {
 
     func record(of piece: UnsafeMutablePointer<PieceTable.Slot>) -> UnsafeMutablePointer<RequestRecord> {
         piece.pointee.submission!._withUnsafeGuaranteedRef { $0.records + Int(piece.pointee.record) }
-    }
-}
-
-extension Engine.Lane {
-    func contains(_ record: Int, of submission: Submission) -> Bool {
-        self.submission === submission && record < end && record >= start
     }
 }

@@ -6,7 +6,7 @@ import Synchronization
 
 /// The loop of one queue: takes what callers send, asks the scheduler what may go, starts it on the driver, and tells the
 /// callers. Everything here belongs to the ring thread; actor isolation *is* the proof of that.
-package final class Engine: @unchecked Sendable {  // every method but `wake` asserts the executor's thread
+package final class Engine: @unchecked Sendable {  // every method but `wake` asserts the ring thread
     /// A scheduler entry's requests: a run of a submission's records, of one priority.
     struct Lane {
         var submission: Submission?
@@ -28,14 +28,24 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
         static func == (lhs: Self, rhs: Self) -> Bool { lhs.time == rhs.time }
     }
 
-    let executor: StorageExecutor
+    let loop: JobLoop
     let driver: any StorageDriver
     let configuration: StorageQueue.Configuration
     let arena: SlabArena
     let logger: Logger?
 
+    // In release builds without dynamic exclusivity checks: one thread, and they cost a tenth of a small read.
+    #if !DEBUG
+    @exclusivity(unchecked)
+    #endif
     var scheduler: Scheduler
+    #if !DEBUG
+    @exclusivity(unchecked)
+    #endif
     var lanes: [Lane] = []
+    #if !DEBUG
+    @exclusivity(unchecked)
+    #endif
     var pieces: PieceTable
     var bounce = BounceStore()
     /// Numbers of the driver's fixed buffers, by slab.
@@ -49,11 +59,19 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
     var mostDeadlines = 64
     /// Devices whose file systems took `O_DIRECT` and then failed reads.
     var devicesWithoutDirect: Set<UInt64> = []
+    #if !DEBUG
+    @exclusivity(unchecked)
+    #endif
     var recorder: RingRecorder
     /// The driver's clock at the start of this turn's deliveries: one reading serves them all.
+    #if !DEBUG
+    @exclusivity(unchecked)
+    #endif
     var turnTime: UInt64 = 0
 
     private(set) var isStopping = false
+    /// Whether calls wait for room in flight, for any thread to know.
+    let isBacklogged = Atomic<Bool>(false)
     private var stopped: [() -> Void] = []
     private let completions: UnsafeMutableBufferPointer<DriverCompletion>
     private var issuedInTurn = 0
@@ -62,17 +80,17 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
     /// Slots beyond those for pieces, and for nothing else, so that opening a file need not wait for a read.
     static let controlSlots = 32
     /// Bytes that one turn reads on the ring thread itself, out of the page cache, at most: 64 KiB takes 7 µs.
-    static let inlineBytesPerTurn = 1 << 20
+    private let inlineBytesPerTurn: Int
     /// Buffered pieces larger than this go to the kernel's own workers: copying 1 MiB here would hold up the turn.
     static let largestInlinePiece = 64 << 10
     /// Requests of an automatic file from this size on go around the page cache if they are not in it.
     static let bulkSize = 256 << 10
 
     init(
-        executor: StorageExecutor, driver: any StorageDriver, configuration: StorageQueue.Configuration,
+        loop: JobLoop, driver: any StorageDriver, configuration: StorageQueue.Configuration,
         arena: SlabArena, logger: Logger?
     ) {
-        self.executor = executor
+        self.loop = loop
         self.driver = driver
         self.configuration = configuration
         self.arena = arena
@@ -82,34 +100,35 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
         pieces = PieceTable(capacity: depth + Self.controlSlots)
         recorder = RingRecorder(driver: driver.kind)
         completions = .allocate(capacity: 256)
+        inlineBytesPerTurn = driver.kind == .ioUring ? 1 << 20 : .max
         spins = configuration.spinMicroseconds > 0 && driver.kind != .simulated && linux_online_processors() > 1
     }
 
     deinit { completions.deallocate() }
 
-    func assertOnRing() { assert(executor.isCurrent, "not on the ring thread") }
+    func assertOnRing() { assert(loop.isCurrent, "not on the ring thread") }
 
     // MARK: The loop
 
     /// Runs until the queue shuts down and nothing is left to wait for.
     func run() {
-        executor.enter()
+        loop.enter()
         turnTime = driver.now
         while true {
-            executor.takeInbox { $0.receive(in: self) }
-            executor.runJobs()
+            loop.takeInbox { $0.receive(in: self) }
+            loop.runJobs()
             dispatch()
             driver.flush()
-            harvest()
-            if executor.hasJobs || !executor.inbox.isEmpty || scheduler.next() != nil || canStartControl { continue }
+            // What has ended leaves room for what waits.
+            if harvest() > 0 || loop.hasJobs || !loop.inbox.isEmpty || canStartControl { continue }
             if isStopping, isIdle {
                 finishStopping()
-                if executor.leave() { break }
+                if loop.leave() { break }
                 continue
             }
             park()
         }
-        executor.dismissLoop()
+        loop.dismissEngine()
         driver.close()
     }
 
@@ -118,24 +137,30 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
     /// From any thread.
     func wake() { driver.wake() }
 
-    private func harvest() {
+    /// Deals with what has ended; returns how much that was.
+    private func harvest() -> Int {
         turnTime = driver.now
+        var total = 0
         var count: Int
         repeat {
             count = driver.reap(into: completions)
             for index in 0..<count { complete(completions[index]) }
+            total += count
         } while count == completions.count
         expireDeadlines()
-        for barrier in scheduler.takeReachedBarriers() { barriers.removeValue(forKey: barrier)?() }
+        if !barriers.isEmpty {
+            for barrier in scheduler.takeReachedBarriers() { barriers.removeValue(forKey: barrier)?() }
+        }
+        return total
     }
 
     private func park() {
         // With reads in flight the disk is the one to wait for, and the kernel does that better.
         if spins, issuedInTurn > 0, pieces.inUse == 0, spinFindsWork() { return }
         issuedInTurn = 0
-        guard executor.inbox.park() else { return }
+        guard loop.inbox.park() else { return }
         driver.park(timeout: timeUntilDeadline(), inFlight: pieces.inUse)
-        executor.inbox.unpark()
+        loop.inbox.unpark()
     }
 
     /// Looks for work for a few microseconds after a busy turn: a wake-up costs more than that on both sides.
@@ -143,7 +168,7 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
         let end = linux_monotonic_ns() + UInt64(configuration.spinMicroseconds) * 1000
         repeat {
             for _ in 0..<16 {
-                if !executor.inbox.isEmpty || driver.hasCompletions { return true }
+                if !loop.inbox.isEmpty || driver.hasCompletions { return true }
                 linux_spin_hint()
             }
         } while linux_monotonic_ns() < end
@@ -200,8 +225,8 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
         let bytes = advance(&lane)!  // a live record has something to issue
         let id = scheduler.admit(priority, bytes: bytes)
         if id.index == lanes.count { lanes.append(lane) } else { lanes[id.index] = lane }
-        submission.entries.append(id)
         for index in lane.cursor..<lane.end where !submission.records[index].hasEnded {
+            submission.records[index].entry = id
             submission.records[index].file._withUnsafeGuaranteedRef { $0.onRing.pending += 1 }
             let time = submission.records[index].deadline
             guard time != .max else { continue }
@@ -226,8 +251,8 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
     }
 
     func escalate(_ submission: Submission, to priority: StoragePriority) {
-        for entry in submission.entries where lanes[entry.index].submission === submission {
-            scheduler.escalate(entry, to: priority)
+        for index in 0..<submission.count where !submission.records[index].hasEnded {
+            scheduler.escalate(submission.records[index].entry, to: priority)
         }
     }
 
@@ -239,9 +264,13 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
             control(operation, done)
         }
         var inlineBytes = 0
-        while inlineBytes < Self.inlineBytesPerTurn, let id = scheduler.next() {
+        while inlineBytes < inlineBytesPerTurn, let id = scheduler.next() {
             inlineBytes += issue(id)
             issuedInTurn += 1
+        }
+        let isBacklogged = scheduler.hasWaiting
+        if self.isBacklogged.load(ordering: .relaxed) != isBacklogged {
+            self.isBacklogged.store(isBacklogged, ordering: .relaxed)
         }
     }
 

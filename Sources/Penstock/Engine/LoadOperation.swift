@@ -77,7 +77,7 @@ final class LoadOperation: InboxMessage, @unchecked Sendable {  // after `send`,
         let core = core
         wait.begin(in: core.arena, size) { [self] block in
             // Whoever returned the memory calls this, on whatever thread.
-            core.executor.send(
+            core.executor.loop.send(
                 Errand(
                     { [self] _ in
                         self.wait = nil
@@ -206,7 +206,7 @@ final class LoadBox: Sendable {
             state.load = load
             return state.isCancelled
         }
-        executor.send(load)
+        executor.loop.send(load)
         if isCancelled { sendCancel(load, on: executor) }
     }
 
@@ -219,6 +219,6 @@ final class LoadBox: Sendable {
     }
 
     private func sendCancel(_ load: LoadOperation, on executor: StorageExecutor) {
-        executor.send(Errand({ _ in load.cancel() }, refused: {}))
+        executor.loop.send(Errand({ _ in load.cancel() }, refused: {}))
     }
 }

@@ -28,6 +28,8 @@ struct RequestRecord {
     var index: Int32 = 0
 
     // The engine's part.
+    /// The scheduler's entry that the request is part of.
+    var entry = Scheduler.EntryID(index: -1)
     /// Bytes handed to pieces.
     var issued = 0
     /// Bytes there are, as far as is known: less than `length` once a piece met the end of the file.

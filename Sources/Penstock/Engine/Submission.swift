@@ -25,7 +25,6 @@ final class Submission: InboxMessage, @unchecked Sendable {
 
     // The ring thread's part.
     var remaining = 0
-    var entries: [Scheduler.EntryID] = []
     /// Tells a cancellation or a deadline of this use from one of the use before.
     private(set) var generation: UInt64 = 0
 
@@ -59,7 +58,6 @@ final class Submission: InboxMessage, @unchecked Sendable {
         delivery = .nobody
         label = nil
         keepAlive.removeAll(keepingCapacity: true)
-        entries.removeAll(keepingCapacity: true)
     }
 
     /// The last request has ended. On the ring thread.

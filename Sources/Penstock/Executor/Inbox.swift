@@ -31,7 +31,7 @@ final class Inbox: Sendable {
     private static let flags: UInt = 7  // objects are aligned to 16 bytes
 
     private let head = Atomic<UInt>(0)
-    private let jobs = Mutex<[UnownedJob]>([])
+    private let jobs = Mutex<[JobLoop.Job]>([])
 
     /// Sends a message, which the inbox retains until it has been taken.
     func send(_ message: InboxMessage) -> Recipient {
@@ -48,7 +48,7 @@ final class Inbox: Sendable {
     }
 
     /// Sends a job.
-    func send(_ job: UnownedJob) -> Recipient {
+    func send(_ job: JobLoop.Job) -> Recipient {
         jobs.withLock { $0.append(job) }
         var old = head.load(ordering: .relaxed)
         while true {
@@ -87,7 +87,7 @@ final class Inbox: Sendable {
     }
 
     /// Moves the jobs to the end of `list`.
-    func takeJobs(into list: inout [UnownedJob]) {
+    func takeJobs(into list: inout [JobLoop.Job]) {
         jobs.withLock { jobs in
             list.append(contentsOf: jobs)
             jobs.removeAll(keepingCapacity: true)

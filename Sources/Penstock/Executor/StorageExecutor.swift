@@ -1,6 +1,3 @@
-import Glibc
-import Synchronization
-
 /// The executor of a ``StorageQueue``: one thread that runs the queue's completion loop and, between two system calls, the
 /// jobs of the actor and of every task that prefers it.
 ///
@@ -14,127 +11,44 @@ import Synchronization
 /// ```
 ///
 /// Such a task must not block: while it computes, no completion is delivered.
-public final class StorageExecutor: SerialExecutor, TaskExecutor {
-    let inbox = Inbox()
-    /// The thread that runs jobs now; 0 while there is none. A task compares itself with it, which only its own thread
-    /// can find equal, so no order is needed.
-    private let owner = Atomic<UInt>(0)
-    /// The loop behind the executor, from before the first job or message can arrive until its thread ends.
-    private let loop = Mutex<Engine?>(nil)
-    private let bound = ThreadBound()
-
-    /// What only the executor's own thread touches.
-    private final class ThreadBound: @unchecked Sendable {  // every access follows an `isCurrent` check
-        var arrived: [UnownedJob] = []
-        var running: [UnownedJob] = []
-    }
-
-    init() {}
-
-    /// Whether the caller runs on this executor's thread.
-    var isCurrent: Bool { owner.load(ordering: .relaxed) == RingThread.currentID }
-
-    func adopt(_ engine: Engine) { loop.withLock { $0 = engine } }
-
-    /// The loop has ended, and must not be kept alive by what it keeps alive itself.
-    func dismissLoop() { loop.withLock { $0 = nil } }
-
-    // MARK: Jobs
-
-    /// Hands the executor a job; Swift's runtime calls this.
-    public func enqueue(_ job: consuming ExecutorJob) {
-        let job = UnownedJob(job)
-        if isCurrent {
-            bound.arrived.append(job)
-        } else {
-            deliver(inbox.send(job))
-        }
-    }
-
-    /// Sends a message to the ring thread, waking it if it is parked.
-    func send(_ message: InboxMessage) {
-        deliver(inbox.send(message))
-    }
-
-    private func deliver(_ recipient: Inbox.Recipient) {
-        switch recipient {
-        case .awake: break
-        // Under the lock: the thread may have woken by itself and be closing its driver.
-        case .parked: loop.withLock { $0?.wake() }
-        case .stopped: runAfterlife()
-        }
-    }
-
-    /// Takes what has arrived. On the ring thread.
-    func takeInbox(_ receive: (InboxMessage) -> Void) {
-        if inbox.takeMessages(receive) { inbox.takeJobs(into: &bound.arrived) }
-    }
-
-    /// Whether jobs wait on this thread.
-    var hasJobs: Bool { !bound.arrived.isEmpty }
-
-    /// Runs the jobs that wait now; those they enqueue wait for the next turn, so that a turn is bounded.
-    func runJobs() {
-        guard hasJobs else { return }
-        swap(&bound.arrived, &bound.running)
-        for job in bound.running {
-            job.runSynchronously(isolatedTo: asUnownedSerialExecutor(), taskExecutor: asUnownedTaskExecutor())
-        }
-        bound.running.removeAll(keepingCapacity: true)
-    }
-
-    // MARK: The thread's life
-
-    /// The calling thread becomes the executor's.
-    func enter() { owner.store(RingThread.currentID, ordering: .relaxed) }
-
-    /// The calling thread stops being the executor's. False when something has arrived meanwhile.
+public final class StorageExecutor: TaskExecutor {
+    let loop = JobLoop()
+    /// The same thread as an actor's executor: the queue's own, and that of any actor of yours that is to share it.
     ///
-    /// Jobs that wait on this thread go to the next one: a task that never stops yielding must not keep this one.
-    func leave() -> Bool {
-        let jobs = bound.arrived
-        bound.arrived = []
-        owner.store(0, ordering: .relaxed)
-        guard inbox.stop() else {
-            enter()
-            bound.arrived = jobs
-            return false
-        }
-        for job in jobs { deliver(inbox.send(job)) }
-        return true
+    /// An object of its own because Swift must be told in which role a job is run: a task's job run as an actor's would be
+    /// enqueued a second time at its first suspension, which doubles the cost of a small read.
+    public let serial: Serial
+
+    init() { serial = Serial(loop) }
+
+    /// Hands the executor a task's job; Swift's runtime calls this.
+    public func enqueue(_ job: consuming ExecutorJob) {
+        loop.enqueue(.tasks(UnownedJob(job), asUnownedTaskExecutor()))
     }
 
-    /// Serves what arrives after the thread has ended: an actor that is still referenced must still answer, and a task
-    /// that still prefers this executor must still finish. A thread is started for as long as there is something to do.
-    private func runAfterlife() {
-        let body: @Sendable () -> Void = { [self] in
-            enter()
-            repeat {
-                takeInbox { $0.refuse() }
-                runJobs()
-            } while hasJobs || !leave()
-        }
-        do throws(StorageError) {
-            try RingThread(name: "penstock-late", body).detach()
-        } catch {
-            // Without a thread the caller's own must do; a job that never runs would hang its task for ever.
-            body()
-        }
-    }
-
-    // MARK: Isolation
-
-    /// Traps when the caller is not on this executor's thread.
-    public func checkIsolated() {
-        precondition(isCurrent, "not on the storage queue's executor")
-    }
-
-    /// Whether the caller runs on this executor's thread.
-    public func isIsolatingCurrentContext() -> Bool? { isCurrent }
-
-    /// The executor as an actor's.
-    public func asUnownedSerialExecutor() -> UnownedSerialExecutor { UnownedSerialExecutor(ordinary: self) }
-
-    /// The executor as a task's.
+    /// The executor as a task's; Swift's runtime calls this.
     public func asUnownedTaskExecutor() -> UnownedTaskExecutor { UnownedTaskExecutor(ordinary: self) }
+
+    /// A ``StorageExecutor`` in the role of an actor's executor.
+    public final class Serial: SerialExecutor {
+        private let loop: JobLoop
+
+        fileprivate init(_ loop: JobLoop) { self.loop = loop }
+
+        /// Hands the executor an actor's job; Swift's runtime calls this.
+        public func enqueue(_ job: consuming ExecutorJob) {
+            loop.enqueue(.actors(UnownedJob(job), asUnownedSerialExecutor()))
+        }
+
+        /// Traps when the caller is not on the executor's thread.
+        public func checkIsolated() {
+            precondition(loop.isCurrent, "not on the storage queue's executor")
+        }
+
+        /// Whether the caller runs on the executor's thread.
+        public func isIsolatingCurrentContext() -> Bool? { loop.isCurrent }
+
+        /// The executor as an actor's; Swift's runtime calls this.
+        public func asUnownedSerialExecutor() -> UnownedSerialExecutor { UnownedSerialExecutor(ordinary: self) }
+    }
 }

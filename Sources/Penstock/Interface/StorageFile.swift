@@ -99,7 +99,7 @@ public final class StorageFile: Sendable {
     deinit {
         // The ring's table may hold the descriptors, so the ring thread gives them back.
         if onRing.descriptorIsOpen || onRing.directDescriptor != OnRing.noDescriptor {
-            core.executor.send(FileRetirement(descriptor: descriptor, onRing: onRing))
+            core.executor.loop.send(FileRetirement(descriptor: descriptor, onRing: onRing))
         }
     }
 

@@ -28,7 +28,7 @@ package final class QueueCore: Sendable {
     ) throws(StorageError) {
         try configuration.validate()
         let arena = SlabArena(limit: configuration.hostMemoryLimit)
-        let executor = executor
+        let loop = executor.loop
         // A ring belongs to the thread that made it, so the thread makes its own and reports back.
         let start = Handover<Result<(Engine, [Capabilities.Feature]), StorageError>>()
         let thread = try RingThread(name: configuration.name) {
@@ -36,13 +36,13 @@ package final class QueueCore: Sendable {
             do throws(StorageError) {
                 let (driver, features) = try makeDriver(configuration)
                 let engine = Engine(
-                    executor: executor, driver: driver, configuration: configuration, arena: arena, logger: logger)
+                    loop: loop, driver: driver, configuration: configuration, arena: arena, logger: logger)
                 made = .success((engine, features))
             } catch {
                 made = .failure(error)
             }
             guard case .success((let engine, _)) = made else { return start.give(made) }
-            executor.adopt(engine)
+            loop.adopt(engine)
             start.give(made)
             engine.run()
         }
@@ -72,14 +72,14 @@ package final class QueueCore: Sendable {
     /// Waits for every completion, ends the thread and joins it. Any number of callers may.
     func shutdown() async {
         await withUnsafeContinuation { (continuation: UnsafeContinuation<Void, Never>) in
-            executor.send(Errand({ engine in engine.stop { continuation.resume() } }, refused: { continuation.resume() }))
+            executor.loop.send(Errand({ engine in engine.stop { continuation.resume() } }, refused: { continuation.resume() }))
         }
         join()
     }
 
     /// The queue was dropped: the same, without a task to suspend.
     func abandon() {
-        executor.send(Errand({ $0.stop() }, refused: {}))
+        executor.loop.send(Errand({ $0.stop() }, refused: {}))
         join()
     }
 
@@ -97,7 +97,7 @@ package final class QueueCore: Sendable {
         _ body: @escaping @Sendable (Engine, @escaping @Sendable (Result<T, StorageError>) -> Void) -> Void
     ) async throws(StorageError) -> T {
         let result = await withUnsafeContinuation { (continuation: UnsafeContinuation<Result<T, StorageError>, Never>) in
-            executor.send(
+            executor.loop.send(
                 Errand(
                     { engine in
                         if engine.isStopping { return continuation.resume(returning: .failure(.init(.queueClosed, operation))) }

@@ -59,7 +59,7 @@ extension StorageFile {
     public func close() async throws(StorageError) {
         closed.store(true, ordering: .releasing)
         let result = await withUnsafeContinuation { (continuation: UnsafeContinuation<Int32, Never>) in
-            core.executor.send(FileClosing(self) { continuation.resume(returning: $0) })
+            core.executor.loop.send(FileClosing(self) { continuation.resume(returning: $0) })
         }
         if result < 0 { throw StorageError(errno: -result, .close, path: path) }
     }

@@ -30,7 +30,7 @@ extension StorageQueue {
         let batch = core.makeBatch(requests, into: &results)
         guard batch.count > 0 else { return core.pool.giveBack(batch) }
         batch.label = label
-        await core.run(batch, followsTask: true)
+        await core.run(batch)
         for index in 0..<batch.count {
             let record = batch.records[index]
             results[Int(record.index)] = Self.result(of: record, in: requests, after: results[Int(record.index)])
@@ -61,7 +61,8 @@ extension QueueCore {
         let batch = pool.take(max(requests.count, 2))
         let taskPriority = StoragePriority(Task.currentPriority)
         let isCancelled = Task.isCancelled
-        var inlineBudget = inlineLimit
+        // Several reads' worth: what is cached is cheaper here than anywhere, but the caller's thread has other tasks.
+        var inlineBudget = 4 * inlineLimit
         for index in requests.indices {
             let request = requests[index]
             let isRead = request.direction == .read
@@ -78,9 +79,9 @@ extension QueueCore {
                     continue
                 }
                 let priority = request.priority ?? taskPriority
-                var inline = InlineResult(count: 0, isComplete: false, isCold: false)
-                if isRead, transfer.length <= inlineBudget {
-                    inline = try readInline(transfer, priority)
+                var inline = InlineResult.nothing
+                if isRead, inlineBudget > 0 {
+                    inline = try readCached(transfer, priority)
                     inlineBudget -= inline.count
                 }
                 results.append(.success(inline.count))

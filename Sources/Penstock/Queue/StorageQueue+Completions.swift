@@ -119,7 +119,7 @@ public struct StorageCompletions: AsyncSequence, Sendable {
                 state.submission = batch
                 state.generation = batch.generation
             }
-            core.executor.send(batch)
+            core.executor.loop.send(batch)
             if Task.isCancelled { cancel() }
         }
 
@@ -139,7 +139,7 @@ public struct StorageCompletions: AsyncSequence, Sendable {
         func cancel() {
             let (submission, generation) = state.withLock { ($0.submission, $0.generation) }
             guard let submission else { return }
-            core.executor.send(Cancellation(submission, generation: generation))
+            core.executor.loop.send(Cancellation(submission, generation: generation))
         }
     }
 }

@@ -90,7 +90,7 @@ extension QueueCore {
     /// The file, if its path and all of its pages are cached; nil if the ring must do it.
     func loadInline(_ path: FilePath, _ priority: StoragePriority) throws(StorageError) -> HostBuffer? {
         guard inlineLimit > 0 else { return nil }
-        let start = linux_monotonic_ns()
+        let recording = inlineRecorder.begin(priority)
         let flags = StorageFile.Access.readOnly.openFlags
         let descriptor = path.withPlatformString {
             linux_openat2($0, flags, 0, UInt64(LINUX_RESOLVE_CACHED))
@@ -104,7 +104,7 @@ extension QueueCore {
         }
         defer { _ = linux_close(descriptor) }
         var status = linux_file_status()
-        guard linux_status(descriptor, &status) == 0 else { return nil }
+        guard linux_size_and_mode(descriptor, &status) == 0 else { return nil }
         if let error = status.typeError(path, .load) { throw error }
         let size = Int(clamping: status.size)
         guard size > 0, size <= inlineLimit, let block = arena.take(size) else { return nil }
@@ -117,7 +117,7 @@ extension QueueCore {
             guard result > 0 else { return nil }
             count += result
         }
-        inlineRecorder.record(priority, bytes: size, nanoseconds: linux_monotonic_ns() - start)
+        inlineRecorder.end(recording, bytes: size)
         return buffer
     }
 

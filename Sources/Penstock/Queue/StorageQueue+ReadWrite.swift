@@ -23,7 +23,9 @@ extension StorageQueue {
         label: String? = nil
     ) async throws(StorageError) -> Int {
         let transfer = try Transfer(.read, file, offset, slice, core: core)
-        return try await core.read(transfer, RequestOptions(priority, tag, label, deadline))
+        let inline = try core.readInline(transfer, priority)
+        if inline.isComplete { return inline.count }
+        return try await core.perform(.read, transfer, after: inline, RequestOptions(priority, tag, label, deadline))
     }
 
     /// Reads from a file into the whole of a buffer. See ``read(from:at:into:priority:deadline:tag:label:)-(_,_,HostBuffer.Slice,_,_,_,_)``.
@@ -56,7 +58,9 @@ extension StorageQueue {
             return 0
         }
         let transfer = try Transfer(.read, file, offset, pointer, count, core: core)
-        return try await core.read(transfer, RequestOptions(priority, tag, label, deadline))
+        let inline = try core.readInline(transfer, priority)
+        if inline.isComplete { return inline.count }
+        return try await core.perform(.read, transfer, after: inline, RequestOptions(priority, tag, label, deadline))
     }
 
     /// Reads a range of a file into a fresh buffer.
@@ -126,19 +130,17 @@ extension StorageQueue {
 }
 
 extension QueueCore {
-    func read(_ transfer: Transfer, _ options: RequestOptions) async throws(StorageError) -> Int {
+    /// The part of a read that is done without suspending: the cancellation check, and what is in the page cache.
+    func readInline(_ transfer: Transfer, _ priority: StoragePriority?) throws(StorageError) -> InlineResult {
         guard !Task.isCancelled else { throw cancelled(transfer, .read) }
-        guard transfer.length > 0 else { return 0 }
-        let priority = options.priority ?? StoragePriority(Task.currentPriority)
-        let inline = try readInline(transfer, priority)
-        if inline.isComplete { return inline.count }
-        return try await perform(.read, transfer, skipping: inline.count, isCold: inline.isCold, options)
+        guard transfer.length > 0 else { return InlineResult(count: 0, isComplete: true, isCold: false) }
+        return try readCached(transfer, priority ?? StoragePriority(Task.currentPriority))
     }
 
     func write(_ transfer: Transfer, _ options: RequestOptions) async throws(StorageError) -> Int {
         guard !Task.isCancelled else { throw cancelled(transfer, .write) }
         guard transfer.length > 0 else { return 0 }
-        return try await perform(.write, transfer, skipping: 0, isCold: false, options)
+        return try await perform(.write, transfer, options)
     }
 
     private func cancelled(_ transfer: Transfer, _ operation: StorageError.Operation) -> StorageError {

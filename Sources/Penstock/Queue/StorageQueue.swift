@@ -42,7 +42,7 @@ public actor StorageQueue {
     public nonisolated var executor: StorageExecutor { core.executor }
 
     /// The executor as the actor's own.
-    public nonisolated var unownedExecutor: UnownedSerialExecutor { core.executor.asUnownedSerialExecutor() }
+    public nonisolated var unownedExecutor: UnownedSerialExecutor { core.executor.serial.asUnownedSerialExecutor() }
 
     /// On which rung each feature stands on this machine, and why.
     public nonisolated var capabilities: Capabilities { core.capabilities }

@@ -3,9 +3,10 @@ import Glibc
 import Synchronization
 import SystemPackage
 
-/// A request's parameters after they have been checked.
+/// A request's parameters after they have been checked. Plain data: the call that it belongs to holds the file and the
+/// memory, and a reference count shared by all cores is what a small read can least afford.
 struct Transfer {
-    var file: StorageFile
+    unowned(unsafe) let file: StorageFile
     var address: UnsafeMutableRawPointer
     var offset: UInt64
     var length: Int
@@ -62,17 +63,19 @@ extension QueueCore {
         var isComplete: Bool
         /// The pages were missing, rather than the read too large.
         var isCold: Bool
+
+        static let nothing = InlineResult(count: 0, isComplete: false, isCold: false)
     }
 
     /// Reads what is in the page cache, on the caller's thread and without ever sleeping.
-    func readInline(_ transfer: Transfer, _ priority: StoragePriority) throws(StorageError) -> InlineResult {
+    func readCached(_ transfer: Transfer, _ priority: StoragePriority) throws(StorageError) -> InlineResult {
         let file = transfer.file
         guard inlineLimit > 0, file.caching != .direct, file.caching != .uncached else {
-            return InlineResult(count: 0, isComplete: false, isCold: false)
+            return .nothing
         }
         // Of a larger read only the start is tried, to learn whether the file is cached.
         let wanted = transfer.length <= inlineLimit ? transfer.length : min(inlineLimit, 64 << 10)
-        let start = linux_monotonic_ns()
+        let recording = inlineRecorder.begin(priority)
         var count = 0
         while count < wanted {
             let result = linux_preadv2(
@@ -95,64 +98,105 @@ extension QueueCore {
             }
         }
         let isComplete = count < wanted || count == transfer.length
-        if isComplete { inlineRecorder.record(priority, bytes: count, nanoseconds: linux_monotonic_ns() - start) }
+        if isComplete { inlineRecorder.end(recording, bytes: count) }
         return InlineResult(count: count, isComplete: isComplete, isCold: false)
     }
 
     /// Sends one request to the ring thread and waits for its end.
+    ///
+    /// Kept flat: each async function between the caller and the suspension costs a frame and a look at the task's
+    /// executor, which together are dearer than all that the ring thread does.
     func perform(
-        _ direction: RequestRecord.Direction, _ transfer: Transfer, skipping done: Int, isCold: Bool,
+        _ direction: RequestRecord.Direction, _ transfer: Transfer, after inline: InlineResult = .nothing,
         _ options: RequestOptions
     ) async throws(StorageError) -> Int {
+        let submission = prepare(direction, transfer, after: inline, options)
+        if options.priority == nil, mayWait(submission) {
+            await runFollowingTask(submission)
+        } else {
+            let generation = submission.generation
+            await withTaskCancellationHandler {
+                await withUnsafeContinuation { send(submission, $0) }
+            } onCancel: {
+                sendCancellation(submission, generation)
+            }
+        }
+        return try finish(submission, direction, transfer, after: inline)
+    }
+
+    /// Sends a batch and suspends the task until all of it has ended.
+    func run(_ batch: Submission) async { await runFollowingTask(batch) }
+
+    /// Suspends the task until the submission has ended, passing on its cancellation and its escalation.
+    private func runFollowingTask(_ submission: Submission) async {
+        let generation = submission.generation
+        await withTaskCancellationHandler {
+            await withTaskPriorityEscalationHandler {
+                await withUnsafeContinuation { send(submission, $0) }
+            } onPriorityEscalated: { [executor] _, priority in
+                submission.isReferenced.store(true, ordering: .relaxed)
+                executor.loop.send(Escalation(submission, generation: generation, to: StoragePriority(priority)))
+            }
+        } onCancel: {
+            sendCancellation(submission, generation)
+        }
+    }
+
+    /// Whether the submission may have to wait for others, so that its task's priority could rise meanwhile. A single
+    /// piece that nothing waits in front of is on its way before that.
+    private func mayWait(_ submission: Submission) -> Bool {
+        engine.isBacklogged.load(ordering: .relaxed) || submission.records[0].length > configuration.pieceSize
+    }
+
+    private func prepare(
+        _ direction: RequestRecord.Direction, _ transfer: Transfer, after inline: InlineResult,
+        _ options: RequestOptions
+    ) -> Submission {
         let submission = pool.take(1)
         var record = RequestRecord(
-            direction, file: transfer.file, address: transfer.address + done, offset: transfer.offset + UInt64(done),
-            length: transfer.length - done, priority: options.priority ?? StoragePriority(Task.currentPriority))
+            direction, file: transfer.file, address: transfer.address + inline.count,
+            offset: transfer.offset + UInt64(inline.count), length: transfer.length - inline.count,
+            priority: options.priority ?? StoragePriority(Task.currentPriority))
         record.slab = transfer.slab
-        record.isCold = isCold
+        record.isCold = inline.isCold
         record.tag = options.tag
         record.deadline = options.deadlineNanoseconds
         submission.append(record)
         submission.label = options.label
-        await run(submission, followsTask: options.priority == nil)
+        return submission
+    }
+
+    private func finish(
+        _ submission: Submission, _ direction: RequestRecord.Direction, _ transfer: Transfer,
+        after inline: InlineResult
+    ) throws(StorageError) -> Int {
         let outcome = submission.records[0].outcome
         pool.giveBack(submission)
         guard outcome.failure == .none else {
             throw StorageError(
                 outcome, direction, transfer.file, offset: transfer.offset, length: transfer.length)
         }
-        return done + outcome.count
+        return inline.count + outcome.count
     }
 
-    /// Sends a submission and suspends the task until all of it has ended, passing on cancellation and escalation.
-    func run(_ submission: Submission, followsTask: Bool) async {
-        let generation = submission.generation
-        let executor = executor
-        submission.submittedAt = linux_monotonic_ns()
-        await withTaskCancellationHandler {
-            if followsTask {
-                await withTaskPriorityEscalationHandler {
-                    await suspend(on: submission)
-                } onPriorityEscalated: { _, priority in
-                    submission.isReferenced.store(true, ordering: .relaxed)
-                    executor.send(Escalation(submission, generation: generation, to: StoragePriority(priority)))
-                }
-            } else {
-                await suspend(on: submission)
-            }
-        } onCancel: {
-            // This may run before the submission is sent; the ring thread then finds it cancelled on arrival.
-            submission.isReferenced.store(true, ordering: .relaxed)
-            submission.isCancelledEarly.store(true, ordering: .releasing)
-            executor.send(Cancellation(submission, generation: generation))
+    private func send(_ submission: Submission, _ continuation: UnsafeContinuation<Void, Never>) {
+        submission.delivery = .task(continuation)
+        let loop = executor.loop
+        if loop.isRunningCaller {
+            // A job of the ring thread's: no message, and this turn's time is near enough.
+            submission.submittedAt = engine.turnTime
+            engine.admit(submission)
+        } else {
+            submission.submittedAt = linux_monotonic_ns()
+            loop.send(submission)
         }
     }
 
-    private func suspend(on submission: Submission) async {
-        await withUnsafeContinuation { (continuation: UnsafeContinuation<Void, Never>) in
-            submission.delivery = .task(continuation)
-            executor.send(submission)
-        }
+    private func sendCancellation(_ submission: Submission, _ generation: UInt64) {
+        // This may run before the submission is sent; the ring thread then finds it cancelled on arrival.
+        submission.isReferenced.store(true, ordering: .relaxed)
+        submission.isCancelledEarly.store(true, ordering: .releasing)
+        executor.loop.send(Cancellation(submission, generation: generation))
     }
 }
 

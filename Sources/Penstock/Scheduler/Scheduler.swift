@@ -92,6 +92,8 @@ package struct Scheduler {
 
     /// Admitted and not retired.
     package var count: Int { entries.count - freeEntries.count }
+    /// Whether something waits for room, a barrier or its turn.
+    package var hasWaiting: Bool { !held.isEmpty || lines.contains { $0.first >= 0 } }
     package var isIdle: Bool { count == 0 && piecesInFlight == 0 && held.isEmpty }
 
     // MARK: Events
