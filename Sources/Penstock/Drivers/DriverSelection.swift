@@ -9,7 +9,8 @@ enum DriverSelection {
         switch try choice(configuration) {
         case .ioUring: return try makeRing()
         case .threads(let count):
-            return try makeThreads(count, configuration.name, reason: "chosen by the configuration", advice: nil)
+            let reason = configuration.driver == .automatic ? "asked for by PENSTOCK_DRIVER" : "chosen by the configuration"
+            return try makeThreads(count, configuration.name, reason: reason, advice: nil)
         case .automatic:
             do throws(StorageError) {
                 return try makeRing()

@@ -59,6 +59,8 @@ public final class StorageFile: Sendable {
 
     package let descriptor: Int32
     let core: QueueCore
+    /// The same, to compare without touching a reference count.
+    let coreID: ObjectIdentifier
     /// The size when the file was opened; later sizes are asked of the kernel.
     let sizeAtOpen: UInt64
     let device: UInt64
@@ -91,6 +93,7 @@ public final class StorageFile: Sendable {
         self.caching = caching
         self.descriptor = descriptor
         self.core = core
+        coreID = ObjectIdentifier(core)
         sizeAtOpen = status.size
         device = status.device
         alignment = DirectAlignment(status)

@@ -13,10 +13,13 @@ public struct HostBuffer: Sendable {
     package final class Storage: Sendable {
         package let block: SlabArena.Block
         package let arena: SlabArena
+        /// The same, to compare without touching a reference count.
+        let arenaID: ObjectIdentifier
 
         init(block: SlabArena.Block, arena: SlabArena) {
             self.block = block
             self.arena = arena
+            arenaID = ObjectIdentifier(arena)
         }
 
         deinit { arena.release(block) }

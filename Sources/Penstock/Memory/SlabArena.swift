@@ -57,6 +57,9 @@ package final class SlabArena: Sendable {
     }
 
     private let state = Mutex(State())
+    private let cache = BlockCache(sizes: SlabArena.classCount)
+    /// Someone waits for memory: nothing may go into the cache. Changed under the lock.
+    private let hasWaiters = Atomic<Bool>(false)
     /// The most bytes that are mapped at once.
     package let limit: Int
 
@@ -80,15 +83,37 @@ package final class SlabArena: Sendable {
     }
 
     package var usage: Usage {
-        state.withLock { Usage(mapped: $0.mapped, used: $0.used, peak: $0.peak, hugePages: $0.hugePages) }
+        let cached = cache.byteCount
+        return state.withLock { state in
+            Usage(
+                mapped: state.mapped, used: max(0, state.used - cached), peak: state.peak, hugePages: state.hugePages)
+        }
     }
 
     /// A block of at least `size` bytes, or nil when the limit leaves no room for it now.
     package func take(_ size: Int) -> Block? {
-        state.withLock { state in
-            // Whoever waits goes first; otherwise a large waiter would starve behind small callers.
-            state.waiters.isEmpty ? state.take(size, limit: limit) : nil
+        if size <= Self.slabSize {
+            let sizeClass = State.sizeClass(of: size)
+            if let (address, slab) = cache.take(sizeClass) {
+                return Block(address: address, capacity: Self.smallestBlock << sizeClass, slab: slab)
+            }
         }
+        return state.withLock { state in
+            // Whoever waits goes first; otherwise a large waiter would starve behind small callers.
+            guard state.waiters.isEmpty else { return nil }
+            if let block = state.take(size, limit: limit) { return block }
+            return drainCache(into: &state) ? state.take(size, limit: limit) : nil
+        }
+    }
+
+    /// Puts what lies in the cache back into the books. Under the lock.
+    private func drainCache(into state: inout State) -> Bool {
+        var returned: [Block] = []
+        cache.drain { address, slab, sizeClass in
+            returned.append(Block(address: address, capacity: Self.smallestBlock << sizeClass, slab: slab))
+        }
+        for block in returned { state.release(block) }
+        return !returned.isEmpty
     }
 
     /// Whether a block of this size can ever be had.
@@ -98,7 +123,13 @@ package final class SlabArena: Sendable {
     /// - Returns: A number to withdraw the call with, or nil if it has been called already.
     package func whenAvailable(_ size: Int, _ resume: @escaping @Sendable (Block?) -> Void) -> UInt64? {
         let (block, id): (Block?, UInt64) = state.withLock { state in
-            if state.waiters.isEmpty, let block = state.take(size, limit: limit) { return (block, 0) }
+            // In this order: who puts a block into the cache looks at the flag afterwards, and takes it out again.
+            hasWaiters.store(true, ordering: .sequentiallyConsistent)
+            _ = drainCache(into: &state)
+            if state.waiters.isEmpty, let block = state.take(size, limit: limit) {
+                hasWaiters.store(false, ordering: .sequentiallyConsistent)
+                return (block, 0)
+            }
             state.nextWaiter += 1
             state.waiters.append(Waiter(id: state.nextWaiter, size: size, resume: resume))
             return (nil, state.nextWaiter)
@@ -123,7 +154,7 @@ package final class SlabArena: Sendable {
             guard let index = state.waiters.firstIndex(where: { $0.id == id }) else { return nil as Waiter? }
             let waiter = state.waiters.remove(at: index)
             // The one behind it may fit where it did not.
-            served = state.serve(limit: limit)
+            served = serve(&state)
             return waiter
         }
         waiter?.resume(nil)
@@ -131,11 +162,27 @@ package final class SlabArena: Sendable {
     }
 
     package func release(_ block: Block) {
+        if block.slab >= 0, !hasWaiters.load(ordering: .sequentiallyConsistent),
+            cache.put(block.address, slab: block.slab, size: State.sizeClass(of: block.capacity))
+        {
+            guard hasWaiters.load(ordering: .sequentiallyConsistent) else { return }
+            let served = state.withLock { state in drainCache(into: &state) ? serve(&state) : [] }
+            for (waiter, block) in served { waiter.resume(block) }
+            return
+        }
         let served = state.withLock { state in
             state.release(block)
-            return state.waiters.isEmpty ? [] : state.serve(limit: limit)
+            return serve(&state)
         }
         for (waiter, block) in served { waiter.resume(block) }
+    }
+
+    /// Gives those that wait what there is, in their order. Under the lock.
+    private func serve(_ state: inout State) -> [(Waiter, Block)] {
+        guard !state.waiters.isEmpty else { return [] }
+        let served = state.serve(limit: limit)
+        hasWaiters.store(!state.waiters.isEmpty, ordering: .sequentiallyConsistent)
+        return served
     }
 }
 

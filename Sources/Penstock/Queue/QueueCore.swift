@@ -11,6 +11,7 @@ package final class QueueCore: Sendable {
     let configuration: StorageQueue.Configuration
     let executor = StorageExecutor()
     let arena: SlabArena
+    let arenaID: ObjectIdentifier
     let pool = SubmissionPool()
     let inlineRecorder = InlineRecorder()
     let capabilities: Capabilities
@@ -57,6 +58,7 @@ package final class QueueCore: Sendable {
         self.configuration = configuration
         self.logger = logger
         self.arena = arena
+        arenaID = ObjectIdentifier(arena)
         self.engine = engine
         self.thread = thread
         usesKernelDescriptors = engine.driver.usesKernelDescriptors

@@ -64,45 +64,44 @@ extension QueueCore {
         // Several reads' worth: what is cached is cheaper here than anywhere, but the caller's thread has other tasks.
         var inlineBudget = 4 * inlineLimit
         for index in requests.indices {
-            let request = requests[index]
-            let isRead = request.direction == .read
             do throws(StorageError) {
-                let transfer = try Transfer(
-                    isRead ? .read : .write, request.file, request.offset, request.slice, core: self)
-                guard !isCancelled else {
-                    throw StorageError(
-                        .cancelled, isRead ? .read : .write, path: request.file.path, offset: request.offset,
-                        length: transfer.length)
-                }
-                guard transfer.length > 0 else {
-                    results.append(.success(0))
-                    continue
-                }
-                let priority = request.priority ?? taskPriority
-                var inline = InlineResult.nothing
-                if isRead, inlineBudget > 0 {
-                    inline = try readCached(transfer, priority)
-                    inlineBudget -= inline.count
-                }
-                results.append(.success(inline.count))
-                if inline.isComplete { continue }
-                var record = RequestRecord(
-                    isRead ? .read : .write, file: request.file, address: transfer.address + inline.count,
-                    offset: transfer.offset + UInt64(inline.count), length: transfer.length - inline.count,
-                    priority: priority)
-                record.slab = transfer.slab
-                record.isCold = inline.isCold
-                record.tag = request.tag
-                record.index = Int32(index)
-                if let deadline = request.deadline {
-                    record.deadline = RequestOptions.nanoseconds(until: deadline)
-                }
-                batch.append(record)
+                results.append(
+                    .success(
+                        try add(
+                            requests[index], index, to: batch, isCancelled: isCancelled, taskPriority: taskPriority,
+                            inlineBudget: &inlineBudget)))
             } catch {
                 results.append(.failure(error))
             }
         }
         batch.sortByPriority()
         return batch
+    }
+    /// Does what can be done of a request at once, and adds the rest to the batch. Returns the bytes done.
+    private func add(
+        _ request: borrowing StorageRequest, _ index: Int, to batch: Submission, isCancelled: Bool,
+        taskPriority: StoragePriority, inlineBudget: inout Int
+    ) throws(StorageError) -> Int {
+        let isRead = request.direction == .read
+        let transfer = try Transfer(isRead ? .read : .write, request.file, request.offset, request.slice, core: self)
+        guard !isCancelled else { throw cancelled(transfer, isRead ? .read : .write) }
+        guard transfer.length > 0 else { return 0 }
+        let priority = request.priority ?? taskPriority
+        var inline = InlineResult.nothing
+        if isRead, inlineBudget > 0 {
+            inline = try readCached(transfer, priority)
+            inlineBudget -= inline.count
+            if inline.isComplete { return inline.count }
+        }
+        var record = RequestRecord(
+            isRead ? .read : .write, file: transfer.file, address: transfer.address + inline.count,
+            offset: transfer.offset + UInt64(inline.count), length: transfer.length - inline.count, priority: priority)
+        record.slab = transfer.slab
+        record.isCold = inline.isCold
+        record.tag = request.tag
+        record.index = Int32(index)
+        if let deadline = request.deadline { record.deadline = RequestOptions.nanoseconds(until: deadline) }
+        batch.append(record)
+        return inline.count
     }
 }

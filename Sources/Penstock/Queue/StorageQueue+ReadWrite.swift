@@ -22,8 +22,7 @@ extension StorageQueue {
         priority: StoragePriority? = nil, deadline: ContinuousClock.Instant? = nil, tag: UInt64 = 0,
         label: String? = nil
     ) async throws(StorageError) -> Int {
-        let transfer = try Transfer(.read, file, offset, slice, core: core)
-        let inline = try core.readInline(transfer, priority)
+        let (transfer, inline) = try beginRead(file, offset, slice, priority)
         if inline.isComplete { return inline.count }
         return try await core.perform(.read, transfer, after: inline, RequestOptions(priority, tag, label, deadline))
     }
@@ -129,6 +128,18 @@ extension StorageQueue {
     }
 }
 
+extension StorageQueue {
+    /// Checks a read and does what can be done of it at once. Not async, and not inlined into what is: there the compiler
+    /// would count references to objects that all cores share, which takes a twentieth of a small read.
+    @inline(never)
+    private nonisolated func beginRead(
+        _ file: StorageFile, _ offset: UInt64, _ slice: HostBuffer.Slice, _ priority: StoragePriority?
+    ) throws(StorageError) -> (Transfer, QueueCore.InlineResult) {
+        let transfer = try Transfer(.read, file, offset, slice, core: core)
+        return (transfer, try core.readInline(transfer, priority))
+    }
+}
+
 extension QueueCore {
     /// The part of a read that is done without suspending: the cancellation check, and what is in the page cache.
     func readInline(_ transfer: Transfer, _ priority: StoragePriority?) throws(StorageError) -> InlineResult {
@@ -143,7 +154,7 @@ extension QueueCore {
         return try await perform(.write, transfer, options)
     }
 
-    private func cancelled(_ transfer: Transfer, _ operation: StorageError.Operation) -> StorageError {
+    func cancelled(_ transfer: Transfer, _ operation: StorageError.Operation) -> StorageError {
         StorageError(
             .cancelled, operation, path: transfer.file.path, offset: transfer.offset, length: transfer.length)
     }

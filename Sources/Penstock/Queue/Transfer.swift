@@ -7,6 +7,9 @@ import SystemPackage
 /// memory, and a reference count shared by all cores is what a small read can least afford.
 struct Transfer {
     unowned(unsafe) let file: StorageFile
+    let descriptor: Int32
+    /// Whether the page cache may be tried on the caller's thread.
+    let mayBeCached: Bool
     var address: UnsafeMutableRawPointer
     var offset: UInt64
     var length: Int
@@ -27,7 +30,7 @@ struct Transfer {
         }
         let block = slice.buffer.storage.block.slab
         // The ring may know the slab only if it is one of its own queue's.
-        let slab = slice.buffer.storage.arena === core.arena ? Int32(truncatingIfNeeded: block) : -1
+        let slab = slice.buffer.storage.arenaID == core.arenaID ? Int32(truncatingIfNeeded: block) : -1
         try self.init(operation, file, offset, address, slice.count, slab: slab, core: core)
     }
 
@@ -38,7 +41,7 @@ struct Transfer {
         func fail(_ code: StorageError.Code, _ message: String? = nil) -> StorageError {
             StorageError(code, operation, path: file.path, offset: offset, length: length, message: message)
         }
-        guard file.core === core else { throw fail(.foreignFile) }
+        guard file.coreID == ObjectIdentifier(core) else { throw fail(.foreignFile) }
         guard !file.isClosed else { throw fail(.fileClosed) }
         guard offset <= Self.largestOffset, UInt64(length) <= Self.largestOffset - offset else {
             throw fail(.invalidRange)
@@ -48,6 +51,8 @@ struct Transfer {
                 .badDescriptor, operation, path: file.path, offset: offset, length: length, errno: .badFileDescriptor)
         }
         self.file = file
+        descriptor = file.descriptor
+        mayBeCached = file.caching == .automatic || file.caching == .buffered
         self.address = address
         self.offset = offset
         self.length = length
@@ -69,17 +74,14 @@ extension QueueCore {
 
     /// Reads what is in the page cache, on the caller's thread and without ever sleeping.
     func readCached(_ transfer: Transfer, _ priority: StoragePriority) throws(StorageError) -> InlineResult {
-        let file = transfer.file
-        guard inlineLimit > 0, file.caching != .direct, file.caching != .uncached else {
-            return .nothing
-        }
+        guard inlineLimit > 0, transfer.mayBeCached else { return .nothing }
         // Of a larger read only the start is tried, to learn whether the file is cached.
         let wanted = transfer.length <= inlineLimit ? transfer.length : min(inlineLimit, 64 << 10)
         let recording = inlineRecorder.begin(priority)
         var count = 0
         while count < wanted {
             let result = linux_preadv2(
-                file.descriptor, transfer.address + count, wanted - count, Int64(transfer.offset) + Int64(count),
+                transfer.descriptor, transfer.address + count, wanted - count, Int64(transfer.offset) + Int64(count),
                 Int32(LINUX_RWF_NOWAIT))
             if result > 0 {
                 count += result
@@ -91,9 +93,9 @@ extension QueueCore {
             // Not known to this file system, or a signal: the driver decides.
             case EOPNOTSUPP, EINTR, ENOSYS, EINVAL: return InlineResult(count: count, isComplete: false, isCold: false)
             case let errno:
-                let code: StorageError.Code = file.isClosed ? .fileClosed : .init(errno: errno)
+                let code: StorageError.Code = transfer.file.isClosed ? .fileClosed : .init(errno: errno)
                 throw StorageError(
-                    code, .read, path: file.path, offset: transfer.offset, length: transfer.length,
+                    code, .read, path: transfer.file.path, offset: transfer.offset, length: transfer.length,
                     errno: Errno(rawValue: errno))
             }
         }

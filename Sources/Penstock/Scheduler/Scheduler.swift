@@ -93,7 +93,7 @@ package struct Scheduler {
     /// Admitted and not retired.
     package var count: Int { entries.count - freeEntries.count }
     /// Whether something waits for room, a barrier or its turn.
-    package var hasWaiting: Bool { !held.isEmpty || lines.contains { $0.first >= 0 } }
+    package var hasWaiting: Bool { mutating get { !held.isEmpty || lines.contains { $0.first >= 0 } } }
     package var isIdle: Bool { count == 0 && piecesInFlight == 0 && held.isEmpty }
 
     // MARK: Events
@@ -201,7 +201,9 @@ package struct Scheduler {
     // MARK: Decisions
 
     /// The entry that may issue its next piece now, or nil: nothing waits, or there is no room in flight.
-    package func next() -> EntryID? {
+    ///
+    /// Mutating only so that a class that holds the scheduler calls it in place: a copy of its four arrays costs more.
+    package mutating func next() -> EntryID? {
         if let starving = starvingPriority() {
             if let entry = head(of: starving) { return entry }
             // The room that frees next is the starving one's; only the urgent have room of their own. They too stop when

@@ -35,8 +35,7 @@ final class InlineRecorder: Sendable {
     deinit { words.deallocate() }
 
     func begin(_ priority: StoragePriority) -> Recording {
-        // Thread descriptors are pages apart; the multiplication spreads their middle bits.
-        let shard = Int((UInt64(RingThread.currentID >> 12) &* 0x9E37_79B9_7F4A_7C15) >> 61)
+        let shard = RingThread.currentShard(of: Self.shards)
         let base = words + shard * Self.wordsPerShard + Int(priority.rawValue) * Self.wordsPerPriority
         let isSampled = base[Self.requests].load(ordering: .relaxed) % Self.sampling == 0
         return Recording(words: base, start: isSampled ? linux_monotonic_ns() : 0)
