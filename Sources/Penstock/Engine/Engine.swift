@@ -215,6 +215,8 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
         } else if submission.isCancelledEarly.load(ordering: .acquiring) {
             // The cancellation came before the submission did and found nothing to cancel.
             cancel(submission)
+        } else {
+            cancelOverdue(submission)
         }
     }
 
