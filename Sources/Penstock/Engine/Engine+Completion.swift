@@ -164,7 +164,9 @@ extension Engine {
         if lanes[id.index].remaining == 0 {
             lanes[id.index] = Lane()
             scheduler.retire(id)
-        } else if configuration.ordering == .serial, let bytes = advance(&lanes[id.index]) {
+        } else if configuration.ordering == .serial, let bytes = advance(&lanes[id.index]),
+            !lanes[id.index].waitsForTheOneBefore
+        {
             scheduler.resume(id, bytes: bytes)
         }
         submission.remaining -= 1

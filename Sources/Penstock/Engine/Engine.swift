@@ -16,6 +16,13 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
         var end = 0
         /// Records that have not ended.
         var remaining = 0
+        /// The record whose pieces were issued last; −1: none yet.
+        var issuing = -1
+
+        /// In serial mode: the record before this one is still in flight.
+        var waitsForTheOneBefore: Bool {
+            issuing >= 0 && issuing != cursor && !submission!.records[issuing].hasEnded
+        }
     }
 
     struct Deadline: Comparable {
@@ -287,8 +294,14 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
             scheduler.proceed(id, rest: .piece(bytes))
             return 0
         }
+        if configuration.ordering == .serial, lanes[id.index].waitsForTheOneBefore {
+            // The record in flight had more pieces to come and was cancelled: the next one waits for its end all the same.
+            scheduler.proceed(id, rest: .paused)
+            return 0
+        }
         let submission = lanes[id.index].submission!
         let index = lanes[id.index].cursor
+        lanes[id.index].issuing = index
         let record = submission.records + index
         let slot = pieces.take(.piece)
         let piece = pieces[slot]
