@@ -127,14 +127,17 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
             dispatch()
             driver.flush()
             // What has ended leaves room for what waits.
-            if harvest() > 0 || loop.hasJobs || !loop.inbox.isEmpty || canStartControl { continue }
+            let ended = harvest()
+            // Before the jobs are asked for: one that never stops coming back must not keep the thread.
             if isStopping, isIdle {
                 finishStopping()
                 if loop.leave() { break }
                 continue
             }
+            if ended > 0 || loop.hasJobs || !loop.inbox.isEmpty || canStartControl { continue }
             park()
         }
+        logger?.debug("storage queue has shut down", metadata: ["queue": "\(configuration.name)"])
         loop.dismissEngine()
         driver.close()
     }
@@ -192,7 +195,6 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
     }
 
     private func finishStopping() {
-        logger?.debug("storage queue has shut down", metadata: ["queue": "\(configuration.name)"])
         stopped.forEach { $0() }
         stopped = []
     }
