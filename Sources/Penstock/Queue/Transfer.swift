@@ -39,6 +39,7 @@ struct Transfer {
             StorageError(code, operation, path: file.path, offset: offset, length: length, message: message)
         }
         guard file.core === core else { throw fail(.foreignFile) }
+        guard !core.isClosed.load(ordering: .relaxed) else { throw fail(.queueClosed) }
         guard !file.isClosed else { throw fail(.fileClosed) }
         guard offset <= Self.largestOffset, UInt64(length) <= Self.largestOffset - offset else {
             throw fail(.invalidRange)
