@@ -263,7 +263,10 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
 
     func escalate(_ submission: Submission, to priority: StoragePriority) {
         for index in 0..<submission.count where !submission.records[index].hasEnded {
-            scheduler.escalate(submission.records[index].entry, to: priority)
+            let record = submission.records + index
+            guard record.pointee.followsTask, record.pointee.priority < priority else { continue }
+            record.pointee.priority = priority
+            scheduler.escalate(record.pointee.entry, to: priority)
         }
     }
 

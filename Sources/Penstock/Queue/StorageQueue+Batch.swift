@@ -90,6 +90,7 @@ extension QueueCore {
                     isRead ? .read : .write, file: request.file, address: transfer.address + inline.count,
                     offset: transfer.offset + UInt64(inline.count), length: transfer.length - inline.count,
                     priority: priority)
+                record.followsTask = request.priority == nil
                 record.slab = transfer.slab
                 record.isCold = inline.isCold
                 record.tag = request.tag

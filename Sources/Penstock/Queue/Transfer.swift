@@ -158,6 +158,7 @@ extension QueueCore {
             direction, file: transfer.file, address: transfer.address + inline.count,
             offset: transfer.offset + UInt64(inline.count), length: transfer.length - inline.count,
             priority: options.priority ?? StoragePriority(Task.currentPriority))
+        record.followsTask = options.priority == nil
         record.slab = transfer.slab
         record.isCold = inline.isCold
         record.tag = options.tag
