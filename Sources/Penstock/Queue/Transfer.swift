@@ -185,8 +185,9 @@ extension QueueCore {
         submission.delivery = .task(continuation)
         let loop = executor.loop
         if loop.isRunningCaller {
-            // A job of the ring thread's: no message, and this turn's time is near enough.
-            submission.submittedAt = engine.turnTime
+            // A job of the ring thread's: no message, and this turn's time is near enough, except to set a deadline by.
+            let isTimed = submission.count > 1 || submission.records[0].deadline != .max
+            submission.submittedAt = isTimed ? linux_monotonic_ns() : engine.turnTime
             engine.admit(submission)
         } else {
             submission.submittedAt = linux_monotonic_ns()
