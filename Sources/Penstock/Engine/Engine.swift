@@ -282,7 +282,7 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
             inlineBytes += issue(id)
             issuedInTurn += 1
         }
-        let isBacklogged = scheduler.hasWaiting
+        let isBacklogged = scheduler.hasWaiting || scheduler.isFull
         if self.isBacklogged.load(ordering: .relaxed) != isBacklogged {
             self.isBacklogged.store(isBacklogged, ordering: .relaxed)
         }
