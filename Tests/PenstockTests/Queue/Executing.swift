@@ -42,10 +42,10 @@ import Testing
         try await withStorageQueue { queue in
             await queue.assertsItsIsolation()
             await withTaskExecutorPreference(queue.executor) {
-                #expect(queue.executor.isIsolatingCurrentContext() == true)
-                queue.executor.checkIsolated()
+                #expect(queue.executor.serial.isIsolatingCurrentContext() == true)
+                queue.executor.serial.checkIsolated()
             }
-            #expect(queue.executor.isIsolatingCurrentContext() == false)
+            #expect(queue.executor.serial.isIsolatingCurrentContext() == false)
         }
     }
 

@@ -103,64 +103,70 @@ import Testing
         await queue.shutdown()
     }
 
-    /// A disk that holds everything back, a queue of one piece at a time: what goes next is what matters most.
-    @Test func escalatedTaskTakesItsRequestAlong() async throws {
+    /// A disk that holds everything back, and room for one piece at a time.
+    private func narrowQueue(
+        _ trace: @escaping @Sendable (StorageTrace) -> Void
+    ) async throws -> (SimulatedDisk, StorageQueue, StorageFile) {
         let disk = SimulatedDisk(seed: 1, time: .manual)
         disk["file"] = FilePattern().bytes(0..<10_000)
-        let (configuration, ended) = tracing({
-            var configuration = StorageQueue.Configuration()
-            configuration.bytesInFlight = 4096
-            configuration.urgentReserve = 0
-            return configuration
-        }())
+        var configuration = StorageQueue.Configuration()
+        configuration.bytesInFlight = 4096
+        configuration.urgentReserve = 0
+        configuration.trace = trace
         let queue = try StorageQueue(simulating: disk, configuration)
         let file = try await queue.open("file", caching: .buffered)
         disk.faults.delay = .seconds(1) ... .seconds(1)
-        let buffer = try await queue.allocate(byteCount: 4 * 4096)
-        func read(_ tag: UInt64, _ priority: TaskPriority) -> Task<Int, any Error> {
+        return (disk, queue, file)
+    }
+
+    @Test func escalatedTaskTakesItsRequestAlong() async throws {
+        let ended = Shared<[UInt64]>([])
+        let (disk, queue, file) = try await narrowQueue { trace in ended.change { $0.append(trace.tag) } }
+        let buffer = try await queue.allocate(byteCount: 3 * 4096)
+        func read(_ tag: Int, _ priority: TaskPriority) -> Task<Int, any Error> {
             Task(priority: priority) {
-                try await queue.read(from: file, into: buffer[Int(tag) * 2048..<Int(tag + 1) * 2048 + 2048], tag: tag)
+                try await queue.read(from: file, into: buffer[tag * 4096..<(tag + 1) * 4096], tag: UInt64(tag))
             }
         }
-        let first = read(0, .medium)
+        var tasks = [read(0, .medium)]
         await disk.operationsInFlight(atLeast: 1)
-        let low = read(1, .background)
-        while await queue.statistics.callsWaiting < 2 { await Task.yield() }
-        let medium = read(2, .medium)
-        while await queue.statistics.callsWaiting < 3 { await Task.yield() }
-        low.escalatePriority(to: .high)
+        // Each waits behind the first, and is known to the queue before the next one comes.
+        for (tag, priority) in [(1, TaskPriority.background), (2, .medium)] {
+            tasks.append(read(tag, priority))
+            while await queue.statistics.callsWaiting < tag + 1 { await Task.yield() }
+        }
+        tasks[1].escalatePriority(to: .high)
         _ = await queue.statistics  // the escalation was sent before this
-        for _ in 0..<3 {
+        for _ in tasks {
             await disk.operationsInFlight(atLeast: 1)
             disk.advance(by: .seconds(1))
-            _ = await queue.statistics
-            _ = await queue.statistics
+            for _ in 0..<2 { _ = await queue.statistics }
         }
-        for task in [first, low, medium] { #expect(try await task.value == 4096) }
+        for task in tasks { #expect(try await task.value == 4096) }
         #expect(ended.now == [0, 1, 2], "the escalated one went before the one of medium priority")
         await queue.shutdown()
     }
 
-    @Test func escalatedRequestIsTracedWithThePriorityItHadInTheEnd() async throws {
-        let disk = SimulatedDisk(seed: 1, time: .manual)
-        disk["file"] = FilePattern().bytes(0..<10_000)
-        let priorities = Shared<[StoragePriority]>([])
-        var configuration = StorageQueue.Configuration()
-        configuration.trace = { trace in priorities.change { $0.append(trace.priority) } }
-        let queue = try StorageQueue(simulating: disk, configuration)
-        let file = try await queue.open("file", caching: .buffered)
-        disk.faults.delay = .seconds(1) ... .seconds(1)
+    @Test func requestOfExplicitPriorityKeepsItWhenItsTaskIsEscalated() async throws {
+        let priorities = Shared<[UInt64: StoragePriority]>([:])
+        let (disk, queue, file) = try await narrowQueue { trace in priorities.change { $0[trace.tag] = trace.priority } }
         let buffer = try await queue.allocate(byteCount: 4096)
-        let (follows, fixed) = (
-            Task(priority: .background) { try await queue.read(from: file, into: buffer) },
-            Task(priority: .background) { try await queue.read(from: file, into: buffer, priority: .normal) }
-        )
-        await disk.operationsInFlight(atLeast: 2)
-        for task in [follows, fixed] { task.escalatePriority(to: .high) }
-        _ = await queue.statistics
-        disk.advance(by: .seconds(1))
-        _ = (try await follows.value, try await fixed.value)
-        #expect(priorities.now.sorted() == [.normal, .high])
+        let first = Task { try await queue.read(from: file, into: buffer) }
+        await disk.operationsInFlight(atLeast: 1)
+        let tasks = [nil, StoragePriority.normal].enumerated().map { index, priority in
+            Task(priority: .background) {
+                try await queue.read(from: file, into: buffer, priority: priority, tag: UInt64(index + 1))
+            }
+        }
+        while await queue.statistics.callsWaiting < 3 { await Task.yield() }
+        for task in tasks { task.escalatePriority(to: .high) }
+        for _ in 0..<3 {
+            await disk.operationsInFlight(atLeast: 1)
+            disk.advance(by: .seconds(1))
+            for _ in 0..<2 { _ = await queue.statistics }
+        }
+        for task in [first] + tasks { _ = try await task.value }
+        #expect(priorities.now[1] == .high && priorities.now[2] == .normal)
         await queue.shutdown()
     }
 }
