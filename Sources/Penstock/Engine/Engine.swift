@@ -81,6 +81,8 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
     let isBacklogged = Atomic<Bool>(false)
     private var stopped: [() -> Void] = []
     private let completions: UnsafeMutableBufferPointer<DriverCompletion>
+    /// What closed files' numbers stand for. Kept open, since closing a file must not need a descriptor; −1: none.
+    let inertDescriptor: Int32
     private var issuedInTurn = 0
     private let spins: Bool
 
@@ -107,6 +109,7 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
         pieces = PieceTable(capacity: depth + Self.controlSlots)
         recorder = RingRecorder(driver: driver.kind)
         completions = .allocate(capacity: 256)
+        inertDescriptor = driver.usesKernelDescriptors ? linux_open_inert() : -1
         inlineBytesPerTurn = driver.kind == .ioUring ? 1 << 20 : .max
         spins = configuration.spinMicroseconds > 0 && driver.kind != .simulated && linux_online_processors() > 1
     }
@@ -138,6 +141,7 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
             park()
         }
         logger?.debug("storage queue has shut down", metadata: ["queue": "\(configuration.name)"])
+        if inertDescriptor >= 0 { _ = linux_close(inertDescriptor) }
         loop.dismissEngine()
         driver.close()
     }
