@@ -99,11 +99,10 @@ int linux_drop_cache(int fd, int64_t offset, int64_t length) {
     return -posix_fadvise(fd, offset, length, POSIX_FADV_DONTNEED);
 }
 
-int linux_make_inert(int fd) {
-    int inert = open("/", O_PATH | O_CLOEXEC);
-    if (inert < 0) return -errno;
+int linux_open_inert(void) { return (int)negated(open("/", O_PATH | O_CLOEXEC)); }
+
+int linux_make_inert(int fd, int inert) {
     int result = (int)negated(dup3(inert, fd, O_CLOEXEC));
-    close(inert);
     return result < 0 ? result : 0;
 }
 

@@ -38,8 +38,10 @@ int linux_fsync(int fd, bool data_only);
 int linux_fallocate(int fd, int64_t offset, int64_t length);
 int linux_ftruncate(int fd, int64_t length);
 int linux_drop_cache(int fd, int64_t offset, int64_t length);
-/// Makes `fd` an inert descriptor: every later read or write on it fails with EBADF, and its number stays taken.
-int linux_make_inert(int fd);
+/// An inert descriptor: every read or write on it fails with EBADF.
+int linux_open_inert(void);
+/// Makes `fd` another name of an inert descriptor: what it was is closed, and its number stays taken.
+int linux_make_inert(int fd, int inert);
 
 int linux_eventfd(void);
 /// Adds one to an eventfd's counter.

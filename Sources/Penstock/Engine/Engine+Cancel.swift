@@ -53,6 +53,15 @@ extension Engine {
         mostDeadlines = max(64, 2 * deadlines.count)
     }
 
+    /// Ends the requests that came with a deadline already past, before anything of them is issued.
+    func cancelOverdue(_ submission: Submission) {
+        let generation = submission.generation
+        for index in 0..<submission.count where submission.generation == generation {
+            let record = submission.records + index
+            if record.pointee.deadline == 0, !record.pointee.hasEnded { cancel(submission, index, .deadlineExceeded) }
+        }
+    }
+
     private func isAlive(_ deadline: Deadline) -> Bool {
         deadline.submission.generation == deadline.generation
             && !deadline.submission.records[deadline.record].hasEnded

@@ -65,7 +65,10 @@ extension Engine {
             if isWanted || piece.pointee.wasStray { return endPiece(slot, errno: errno) }
             retry(slot, errno: errno)
             piece.pointee.wasStray = true
-        case EOPNOTSUPP where piece.pointee.plan.route == .buffered && refuseUncached(record): retry(slot, errno: errno)
+        case EOPNOTSUPP where piece.pointee.wasUncached:
+            // The kernel or file system does not know `RWF_DONTCACHE`; every piece in flight finds that out for itself.
+            record.pointee.file._withUnsafeGuaranteedRef { $0.onRing.refusesUncached = true }
+            retry(slot, errno: errno)
         case EINVAL, EOPNOTSUPP, EFAULT, ENOTBLK:
             guard piece.pointee.plan.route != .buffered else { return endPiece(slot, errno: errno) }
             record.pointee.file._withUnsafeGuaranteedRef { demote($0, errno: errno, wholeDevice: errno != EFAULT) }
@@ -93,15 +96,6 @@ extension Engine {
         let count = piece.pointee.plan.count
         piece.pointee.plan = .buffered(
             at: record.pointee.offset + UInt64(piece.pointee.start), remaining: count, limit: count)
-    }
-
-    /// The kernel or file system does not know `RWF_DONTCACHE`. True the first time, when it was asked to.
-    private func refuseUncached(_ record: UnsafeMutablePointer<RequestRecord>) -> Bool {
-        record.pointee.file._withUnsafeGuaranteedRef { file in
-            guard file.caching == .uncached, !file.onRing.refusesUncached else { return false }
-            file.onRing.refusesUncached = true
-            return true
-        }
     }
 
     // MARK: Ends
@@ -164,7 +158,9 @@ extension Engine {
         if lanes[id.index].remaining == 0 {
             lanes[id.index] = Lane()
             scheduler.retire(id)
-        } else if configuration.ordering == .serial, let bytes = advance(&lanes[id.index]) {
+        } else if configuration.ordering == .serial, let bytes = advance(&lanes[id.index]),
+            !lanes[id.index].waitsForTheOneBefore
+        {
             scheduler.resume(id, bytes: bytes)
         }
         submission.remaining -= 1

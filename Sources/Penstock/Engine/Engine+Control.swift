@@ -43,7 +43,7 @@ extension Engine {
         if driver.usesKernelDescriptors {
             // A reader on another thread may be about to use the number: it stays taken, and answers EBADF, until the
             // last reference has gone. The file itself is closed now.
-            let result = linux_make_inert(file.descriptor)
+            let result = linux_make_inert(file.descriptor, inertDescriptor)
             waiting.forEach { $0.done(result) }
         } else {
             file.onRing.descriptorIsOpen = false

@@ -91,6 +91,7 @@ extension Engine {
                 operation.fixedFile = attached(&file.onRing.fixedFile, file.descriptor)
                 operation.runsLong = plan.length > Self.largestInlinePiece
                 operation.uncached = file.caching == .uncached && !file.onRing.refusesUncached
+                piece.pointee.wasUncached = operation.uncached
             case .direct:
                 operation.descriptor = file.onRing.directDescriptor
                 operation.address = record.pointee.address + piece.pointee.start + piece.pointee.progress

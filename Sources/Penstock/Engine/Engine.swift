@@ -16,6 +16,13 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
         var end = 0
         /// Records that have not ended.
         var remaining = 0
+        /// The record whose pieces were issued last; −1: none yet.
+        var issuing = -1
+
+        /// In serial mode: the record before this one is still in flight.
+        var waitsForTheOneBefore: Bool {
+            issuing >= 0 && issuing != cursor && !submission!.records[issuing].hasEnded
+        }
     }
 
     struct Deadline: Comparable {
@@ -74,6 +81,8 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
     let isBacklogged = Atomic<Bool>(false)
     private var stopped: [() -> Void] = []
     private let completions: UnsafeMutableBufferPointer<DriverCompletion>
+    /// What closed files' numbers stand for. Kept open, since closing a file must not need a descriptor; −1: none.
+    let inertDescriptor: Int32
     private var issuedInTurn = 0
     private let spins: Bool
 
@@ -100,6 +109,7 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
         pieces = PieceTable(capacity: depth + Self.controlSlots)
         recorder = RingRecorder(driver: driver.kind)
         completions = .allocate(capacity: 256)
+        inertDescriptor = driver.usesKernelDescriptors ? linux_open_inert() : -1
         inlineBytesPerTurn = driver.kind == .ioUring ? 1 << 20 : .max
         spins = configuration.spinMicroseconds > 0 && driver.kind != .simulated && linux_online_processors() > 1
     }
@@ -120,14 +130,18 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
             dispatch()
             driver.flush()
             // What has ended leaves room for what waits.
-            if harvest() > 0 || loop.hasJobs || !loop.inbox.isEmpty || canStartControl { continue }
+            let ended = harvest()
+            // Before the jobs are asked for: one that never stops coming back must not keep the thread.
             if isStopping, isIdle {
                 finishStopping()
                 if loop.leave() { break }
                 continue
             }
+            if ended > 0 || loop.hasJobs || !loop.inbox.isEmpty || canStartControl { continue }
             park()
         }
+        logger?.debug("storage queue has shut down", metadata: ["queue": "\(configuration.name)"])
+        if inertDescriptor >= 0 { _ = linux_close(inertDescriptor) }
         loop.dismissEngine()
         driver.close()
     }
@@ -185,7 +199,6 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
     }
 
     private func finishStopping() {
-        logger?.debug("storage queue has shut down", metadata: ["queue": "\(configuration.name)"])
         stopped.forEach { $0() }
         stopped = []
     }
@@ -215,6 +228,8 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
         } else if submission.isCancelledEarly.load(ordering: .acquiring) {
             // The cancellation came before the submission did and found nothing to cancel.
             cancel(submission)
+        } else {
+            cancelOverdue(submission)
         }
     }
 
@@ -252,7 +267,10 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
 
     func escalate(_ submission: Submission, to priority: StoragePriority) {
         for index in 0..<submission.count where !submission.records[index].hasEnded {
-            scheduler.escalate(submission.records[index].entry, to: priority)
+            let record = submission.records + index
+            guard record.pointee.followsTask, record.pointee.priority < priority else { continue }
+            record.pointee.priority = priority
+            scheduler.escalate(record.pointee.entry, to: priority)
         }
     }
 
@@ -268,7 +286,7 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
             inlineBytes += issue(id)
             issuedInTurn += 1
         }
-        let isBacklogged = scheduler.hasWaiting
+        let isBacklogged = scheduler.hasWaiting || scheduler.isFull
         if self.isBacklogged.load(ordering: .relaxed) != isBacklogged {
             self.isBacklogged.store(isBacklogged, ordering: .relaxed)
         }
@@ -285,8 +303,14 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
             scheduler.proceed(id, rest: .piece(bytes))
             return 0
         }
+        if configuration.ordering == .serial, lanes[id.index].waitsForTheOneBefore {
+            // The record in flight had more pieces to come and was cancelled: the next one waits for its end all the same.
+            scheduler.proceed(id, rest: .paused)
+            return 0
+        }
         let submission = lanes[id.index].submission!
         let index = lanes[id.index].cursor
+        lanes[id.index].issuing = index
         let record = submission.records + index
         let slot = pieces.take(.piece)
         let piece = pieces[slot]

@@ -17,6 +17,8 @@ struct PieceTable: ~Copyable {
         var bounceBlock: Int16 = -1
         /// The last attempt ended with a cancellation that nobody here had asked for.
         var wasStray = false
+        /// The last attempt was sent with `RWF_DONTCACHE`.
+        var wasUncached = false
         var submission: Unmanaged<Submission>?
         var record: Int32 = 0
         var plan = PiecePlan(route: .buffered, offset: 0, length: 0, count: 0)

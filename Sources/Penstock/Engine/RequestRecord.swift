@@ -20,6 +20,8 @@ struct RequestRecord {
     var deadline: UInt64 = .max
     var direction: Direction
     var priority: StoragePriority
+    /// The priority is the task's, and rises with it.
+    var followsTask = false
     /// The arena slab that `address` lies in; −1: memory from elsewhere.
     var slab: Int32 = -1
     /// The inline path found the pages missing.

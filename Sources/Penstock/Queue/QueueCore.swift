@@ -2,6 +2,7 @@ import CLinux
 import Glibc
 import Logging
 import Synchronization
+import SystemPackage
 
 /// What a queue, its files and its buffers share, on whatever thread. The ring thread's own state is in ``Engine``.
 package final class QueueCore: Sendable {
@@ -22,6 +23,8 @@ package final class QueueCore: Sendable {
     let engine: Engine
     private let thread: RingThread
     private let joined = Atomic<Bool>(false)
+    /// Set when the shutdown begins; what is finished on its caller's thread has nobody else to ask.
+    let isClosed = Atomic<Bool>(false)
 
     /// Starts the ring thread and waits until its driver stands, a fraction of a millisecond.
     package init(
@@ -73,6 +76,7 @@ package final class QueueCore: Sendable {
 
     /// Waits for every completion, ends the thread and joins it. Any number of callers may.
     func shutdown() async {
+        isClosed.store(true, ordering: .relaxed)
         await withUnsafeContinuation { (continuation: UnsafeContinuation<Void, Never>) in
             executor.loop.send(Errand({ engine in engine.stop { continuation.resume() } }, refused: { continuation.resume() }))
         }
@@ -89,6 +93,10 @@ package final class QueueCore: Sendable {
         guard !joined.exchange(true, ordering: .acquiringAndReleasing) else { return }
         // A thread cannot wait for its own end; it has nothing left to touch but itself.
         if thread.isCurrent { thread.detach() } else { thread.join() }
+    }
+
+    func checkOpen(_ operation: StorageError.Operation, _ path: FilePath) throws(StorageError) {
+        if isClosed.load(ordering: .relaxed) { throw StorageError(.queueClosed, operation, path: path) }
     }
 
     // MARK: Errands

@@ -96,6 +96,7 @@ extension QueueCore {
         var record = RequestRecord(
             isRead ? .read : .write, file: transfer.file, address: transfer.address + inline.count,
             offset: transfer.offset + UInt64(inline.count), length: transfer.length - inline.count, priority: priority)
+        record.followsTask = request.priority == nil
         record.slab = transfer.slab
         record.isCold = inline.isCold
         record.tag = request.tag

@@ -74,7 +74,17 @@ public struct StorageChunks: AsyncSequence, Sendable {
 
         func next() async throws(StorageError) -> HostBuffer? {
             guard !isOver else { return nil }
-            while reads.count < chunks.readAhead, position < chunks.range.upperBound { startRead() }
+            while reads.count < chunks.readAhead, position < chunks.range.upperBound {
+                // Memory is taken here and in order: chunks further ahead must not hold what the next one waits for.
+                let count = Int(Swift.min(UInt64(chunks.size), chunks.range.upperBound - position))
+                if reads.isEmpty {
+                    startRead(into: try await chunks.queue.allocate(byteCount: count))
+                } else if let buffer = chunks.queue.core.allocateNow(count) {
+                    startRead(into: buffer)
+                } else {
+                    break
+                }
+            }
             guard !reads.isEmpty else { return nil }
             let read = reads.removeFirst()
             let result = await withTaskCancellationHandler {
@@ -93,16 +103,15 @@ public struct StorageChunks: AsyncSequence, Sendable {
             }
         }
 
-        private func startRead() {
-            let count = Int(Swift.min(UInt64(chunks.size), chunks.range.upperBound - position))
+        private func startRead(into buffer: HostBuffer) {
             let (chunks, offset) = (chunks, position)
-            position += UInt64(count)
+            position += UInt64(buffer.count)
             reads.append(
                 Task(priority: Task.currentPriority) {
                     do throws(StorageError) {
-                        let range = offset..<offset + UInt64(count)
-                        return .success(
-                            try await chunks.queue.read(from: chunks.file, range, priority: chunks.priority))
+                        let count = try await chunks.queue.read(
+                            from: chunks.file, at: offset, into: buffer, priority: chunks.priority)
+                        return .success(buffer.prefix(count))
                     } catch {
                         return .failure(error)
                     }

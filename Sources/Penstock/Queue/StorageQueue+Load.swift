@@ -16,6 +16,7 @@ extension StorageQueue {
     public nonisolated func load(
         _ path: FilePath, priority: StoragePriority? = nil
     ) async throws(StorageError) -> HostBuffer {
+        try core.checkOpen(.load, path)
         guard !Task.isCancelled else { throw StorageError(.cancelled, .load, path: path) }
         let priority = priority ?? StoragePriority(Task.currentPriority)
         if let buffer = try core.loadInline(path, priority) { return buffer }

@@ -18,6 +18,7 @@ extension StorageQueue {
     public nonisolated func open(
         _ path: FilePath, _ access: StorageFile.Access = .readOnly, caching: StorageFile.Caching = .automatic
     ) async throws(StorageError) -> StorageFile {
+        try core.checkOpen(.open, path)
         guard !path.isEmpty else { throw StorageError(.invalidArgument, .open, path: path, message: "an empty path") }
         guard !access.isDisjoint(with: .readWrite) else {
             throw StorageError(.invalidArgument, .open, path: path, message: "neither for reading nor for writing")

@@ -159,6 +159,11 @@ extension QueueCore {
             .cancelled, operation, path: transfer.file.path, offset: transfer.offset, length: transfer.length)
     }
 
+    /// A buffer if there is room for it now.
+    func allocateNow(_ count: Int) -> HostBuffer? {
+        arena.take(count).map { HostBuffer(block: $0, count: count, arena: arena) }
+    }
+
     func allocate(
         _ count: Int, operation: StorageError.Operation, path: FilePath?
     ) async throws(StorageError) -> HostBuffer {

@@ -42,6 +42,7 @@ struct Transfer {
             StorageError(code, operation, path: file.path, offset: offset, length: length, message: message)
         }
         guard file.coreID == ObjectIdentifier(core) else { throw fail(.foreignFile) }
+        guard !core.isClosed.load(ordering: .relaxed) else { throw fail(.queueClosed) }
         guard !file.isClosed else { throw fail(.fileClosed) }
         guard offset <= Self.largestOffset, UInt64(length) <= Self.largestOffset - offset else {
             throw fail(.invalidRange)
@@ -159,6 +160,7 @@ extension QueueCore {
             direction, file: transfer.file, address: transfer.address + inline.count,
             offset: transfer.offset + UInt64(inline.count), length: transfer.length - inline.count,
             priority: options.priority ?? StoragePriority(Task.currentPriority))
+        record.followsTask = options.priority == nil
         record.slab = transfer.slab
         record.isCold = inline.isCold
         record.tag = options.tag
@@ -185,8 +187,9 @@ extension QueueCore {
         submission.delivery = .task(continuation)
         let loop = executor.loop
         if loop.isRunningCaller {
-            // A job of the ring thread's: no message, and this turn's time is near enough.
-            submission.submittedAt = engine.turnTime
+            // A job of the ring thread's: no message, and this turn's time is near enough, except to set a deadline by.
+            let isTimed = submission.count > 1 || submission.records[0].deadline != .max
+            submission.submittedAt = isTimed ? linux_monotonic_ns() : engine.turnTime
             engine.admit(submission)
         } else {
             submission.submittedAt = linux_monotonic_ns()

@@ -219,6 +219,9 @@ package struct Scheduler {
     /// How large the entry's next piece is, as far as the scheduler knows.
     package func announcedBytes(of id: EntryID) -> Int { entries[id.index].nextBytes }
 
+    /// Whether one more piece of full size would have to wait.
+    package var isFull: Bool { mutating get { !hasRoom(for: limits.quantum, .normal) } }
+
     private func head(of priority: StoragePriority) -> EntryID? {
         let index = lines[Int(priority.rawValue)].first
         guard index >= 0, hasRoom(for: entries[index].nextBytes, priority) else { return nil }

@@ -39,7 +39,10 @@ import Testing
                     FilePattern(99).fill(buffer[...], at: 0)
                     #expect(try await queue.read(from: file, at: 0, into: buffer) == size)
                     #expect(FilePattern().matches(buffer[..<size], at: 0))
-                    #expect(FilePattern(99).matches(buffer[size...], at: UInt64(size)), "touched what was not read")
+                    // Direct I/O moves blocks: what lies in the slice behind the count is then unspecified.
+                    let untouched = caching == .direct ? buffer.count : size
+                    #expect(
+                        FilePattern(99).matches(buffer[untouched...], at: UInt64(untouched)), "touched what is not there")
                     for past in [0, 1, 4096, 1 << 40] {
                         let offset = UInt64(size + past)
                         #expect(try await queue.read(from: file, at: offset, into: buffer) == 0, "\(past) past \(size)")

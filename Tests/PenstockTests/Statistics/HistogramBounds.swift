@@ -59,14 +59,16 @@ import Testing
         await withTaskGroup(of: Void.self) { group in
             for task in 0..<8 {
                 group.addTask {
-                    for value in 0..<1000 { recorder.record(.high, bytes: task, nanoseconds: UInt64(value)) }
+                    for _ in 0..<1000 { recorder.end(recorder.begin(.high), bytes: task) }
                 }
             }
         }
         var statistics = Statistics(driver: .threads)
         recorder.add(to: &statistics)
         let flow = statistics.flow(.inline, .high)
-        #expect(flow.requests == 8000 && flow.bytes == 28_000 && flow.latency.max == 999)
+        #expect(flow.requests == 8000 && flow.bytes == 28_000)
+        // One in eight is measured; threads that share a shard may measure a few more or less.
+        #expect((1...8000).contains(flow.latency.count) && flow.latency.max > 0)
         #expect(statistics.requests == 8000 && statistics.bytesRead == 28_000)
     }
 }
