@@ -35,6 +35,7 @@ extension Engine {
         file.onRing.closing = []
         guard file.onRing.descriptorIsOpen else { return waiting.forEach { $0.done(0) } }
         detach(file.onRing)
+        dropCache(file.descriptor, file.onRing)
         closeDirect(file.onRing)
         file.onRing.directDescriptor = StorageFile.OnRing.noDescriptor
         file.onRing.refusesDirect = true
@@ -55,8 +56,14 @@ extension Engine {
     func retire(_ file: FileRetirement) {
         assertOnRing()
         detach(file.onRing)
+        dropCache(file.descriptor, file.onRing)
         closeDirect(file.onRing)
         if file.onRing.descriptorIsOpen { driver.closeNow(file.descriptor) }
+    }
+
+    /// The next rung below `RWF_DONTCACHE`: advice to drop what an uncached file has left in the page cache.
+    private func dropCache(_ descriptor: Int32, _ onRing: StorageFile.OnRing) {
+        if onRing.refusesUncached, driver.usesKernelDescriptors { _ = linux_drop_cache(descriptor, 0, 0) }
     }
 
     private func closeDirect(_ onRing: StorageFile.OnRing) {

@@ -28,6 +28,10 @@ struct RequestRecord {
     var isCold = false
     /// Where the request stands in the caller's list, which priorities may have re-ordered.
     var index: Int32 = 0
+    /// How many requests of the list, from `index` on, this one stands for.
+    var mergedCount: Int32 = 1
+    /// Goes around the page cache and is small, so that merging it with its neighbours helps.
+    var mayMerge = false
 
     // The engine's part.
     /// The scheduler's entry that the request is part of.

@@ -40,7 +40,8 @@ extension StorageQueue {
         public var hostMemoryLimit = 1 << 30
         /// How long the thread looks for work after a busy turn before it parks. A wake-up costs both sides more than that.
         public var spinMicroseconds = 20
-        /// Called on the queue's thread with each request that ended there. It must be quick. Costs nothing when nil.
+        /// Called with each request that has ended: on the queue's thread, or on the caller's for those finished there
+        /// (which carry no tag and no label). It must be quick. Costs nothing when nil.
         public var trace: (@Sendable (StorageTrace) -> Void)?
 
         /// The defaults.

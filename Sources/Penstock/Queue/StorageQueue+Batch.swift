@@ -27,16 +27,42 @@ extension StorageQueue {
         results.removeAll(keepingCapacity: true)
         results.reserveCapacity(requests.count)
         guard !requests.isEmpty else { return }
-        let batch = core.makeBatch(requests, into: &results)
+        let batch = core.makeBatch(requests, into: &results, merging: true)
         guard batch.count > 0 else { return core.pool.giveBack(batch) }
         batch.label = label
         await core.run(batch)
+        var apart: [Int] = []
         for index in 0..<batch.count {
             let record = batch.records[index]
-            results[Int(record.index)] = Self.result(of: record, in: requests, after: results[Int(record.index)])
+            if record.mergedCount == 1 {
+                results[Int(record.index)] = Self.result(of: record, in: requests, after: results[Int(record.index)])
+            } else if record.outcome.failure == .none {
+                record.distribute(over: requests) { results[$0] = .success($1) }
+            } else {
+                apart += Int(record.index)..<Int(record.index + record.mergedCount)
+            }
         }
         core.pool.giveBack(batch)
+        if !apart.isEmpty { await performApart(apart, of: requests, into: &results, label: label) }
         withExtendedLifetime(requests) {}
+    }
+
+    /// Performs again, each for itself, requests that failed together: the neighbour of a bad block may be good.
+    private nonisolated func performApart(
+        _ indexes: [Int], of requests: [StorageRequest], into results: inout [Result<Int, StorageError>], label: String?
+    ) async {
+        let again = indexes.map { requests[$0] }
+        var resultsAgain: [Result<Int, StorageError>] = []
+        let batch = core.makeBatch(again, into: &resultsAgain, merging: false)
+        batch.label = label
+        if batch.count > 0 { await core.run(batch) }
+        for index in 0..<batch.count {
+            let record = batch.records[index]
+            let place = Int(record.index)
+            resultsAgain[place] = Self.result(of: record, in: again, after: resultsAgain[place])
+        }
+        core.pool.giveBack(batch)
+        for (index, result) in zip(indexes, resultsAgain) { results[index] = result }
     }
 
     /// The result of a record, which continued what the inline path had read.
@@ -57,7 +83,11 @@ extension StorageQueue {
 extension QueueCore {
     /// Checks the requests, reads inline what is cached, and collects the rest into a submission. `results` then holds
     /// the result of what is done, and what the inline path has read of what is not.
-    func makeBatch(_ requests: [StorageRequest], into results: inout [Result<Int, StorageError>]) -> Submission {
+    ///
+    /// - Parameter merging: Whether a record may stand for several adjacent requests.
+    func makeBatch(
+        _ requests: [StorageRequest], into results: inout [Result<Int, StorageError>], merging: Bool
+    ) -> Submission {
         let batch = pool.take(max(requests.count, 2))
         let taskPriority = StoragePriority(Task.currentPriority)
         let isCancelled = Task.isCancelled
@@ -68,8 +98,8 @@ extension QueueCore {
                 results.append(
                     .success(
                         try add(
-                            requests[index], index, to: batch, isCancelled: isCancelled, taskPriority: taskPriority,
-                            inlineBudget: &inlineBudget)))
+                            requests[index], index, to: batch, merging: merging, isCancelled: isCancelled,
+                            taskPriority: taskPriority, inlineBudget: &inlineBudget)))
             } catch {
                 results.append(.failure(error))
             }
@@ -79,7 +109,7 @@ extension QueueCore {
     }
     /// Does what can be done of a request at once, and adds the rest to the batch. Returns the bytes done.
     private func add(
-        _ request: borrowing StorageRequest, _ index: Int, to batch: Submission, isCancelled: Bool,
+        _ request: borrowing StorageRequest, _ index: Int, to batch: Submission, merging: Bool, isCancelled: Bool,
         taskPriority: StoragePriority, inlineBudget: inout Int
     ) throws(StorageError) -> Int {
         let isRead = request.direction == .read
@@ -101,7 +131,13 @@ extension QueueCore {
         record.isCold = inline.isCold
         record.tag = request.tag
         record.index = Int32(index)
+        let hasDeadline = request.deadline != nil
         if let deadline = request.deadline { record.deadline = RequestOptions.nanoseconds(until: deadline) }
+        let isDirect = transfer.file.caching == .direct || (inline.isCold && transfer.file.caching == .automatic)
+        record.mayMerge = merging && isRead && isDirect && inline.count == 0 && !hasDeadline
+        if batch.count > 0, batch.records[batch.count - 1].absorb(record, limit: configuration.pieceSize) {
+            return inline.count
+        }
         batch.append(record)
         return inline.count
     }

@@ -79,6 +79,7 @@ extension QueueCore {
         // Of a larger read only the start is tried, to learn whether the file is cached.
         let wanted = transfer.length <= inlineLimit ? transfer.length : min(inlineLimit, 64 << 10)
         let recording = inlineRecorder.begin(priority)
+        let start = configuration.trace == nil ? 0 : linux_monotonic_ns()
         var count = 0
         while count < wanted {
             let result = linux_preadv2(
@@ -101,7 +102,12 @@ extension QueueCore {
             }
         }
         let isComplete = count < wanted || count == transfer.length
-        if isComplete { inlineRecorder.end(recording, bytes: count) }
+        if isComplete {
+            inlineRecorder.end(recording, bytes: count)
+            if let trace = configuration.trace {
+                trace(StorageTrace(inline: transfer, count: count, priority, capabilities.driver, start: start))
+            }
+        }
         return InlineResult(count: count, isComplete: isComplete, isCold: false)
     }
 

@@ -15,10 +15,11 @@ struct RingRecorder {
         let priority = Int(record.pointee.priority.rawValue)
         let bytes = UInt64(record.pointee.outcome.count)
         let latency = now > submittedAt ? now - submittedAt : 0
+        let requests = UInt64(record.pointee.mergedCount)
         if record.pointee.usedDirect {
-            direct[priority].note(bytes, latency)
+            direct[priority].note(requests, bytes, latency)
         } else {
-            buffered[priority].note(bytes, latency)
+            buffered[priority].note(requests, bytes, latency)
         }
         switch record.pointee.direction {
         case .read: bytesRead += bytes
@@ -26,8 +27,8 @@ struct RingRecorder {
         }
         switch record.pointee.outcome.failure {
         case .none: break
-        case .cancelled, .deadlineExceeded: cancelled += 1
-        default: failed += 1
+        case .cancelled, .deadlineExceeded: cancelled += requests
+        default: failed += requests
         }
     }
 
@@ -45,8 +46,8 @@ struct RingRecorder {
 }
 
 extension Statistics.Flow {
-    fileprivate mutating func note(_ bytes: UInt64, _ nanoseconds: UInt64) {
-        requests += 1
+    fileprivate mutating func note(_ count: UInt64, _ bytes: UInt64, _ nanoseconds: UInt64) {
+        requests += count
         self.bytes += bytes
         latency.record(nanoseconds)
     }

@@ -1,6 +1,9 @@
+import CLinux
 public import SystemPackage
 
 /// One request's way, for ``StorageQueue/Configuration/trace``. Times are nanoseconds on the monotonic clock.
+///
+/// Adjacent small direct reads of a batch may have travelled as one, and then have one trace.
 public struct StorageTrace: Sendable {
     /// The caller's name for the request, or for the batch that it came in.
     public let label: String?
@@ -22,8 +25,8 @@ public struct StorageTrace: Sendable {
     public let priority: StoragePriority
     /// Which driver moved the bytes.
     public let driver: DriverKind
-    /// Whether some of the bytes went around the page cache.
-    public let wasDirect: Bool
+    /// How the bytes travelled.
+    public let route: Statistics.Path
     /// When the caller asked.
     public let queuedAt: UInt64
     /// When the first piece went to the driver; 0 if none did.
@@ -42,9 +45,27 @@ public struct StorageTrace: Sendable {
         failure = record.outcome.failure == .none ? nil : StorageError.Code(record.outcome.failure)
         priority = record.priority
         self.driver = driver
-        wasDirect = record.usedDirect
+        route = record.usedDirect ? .direct : .buffered
         queuedAt = submission.submittedAt
         submittedAt = record.firstIssuedAt
         completedAt = now
+    }
+
+    /// A read that was finished on its caller's thread.
+    init(inline transfer: Transfer, count: Int, _ priority: StoragePriority, _ driver: DriverKind, start: UInt64) {
+        label = nil
+        tag = 0
+        path = transfer.file.path
+        isWrite = false
+        offset = transfer.offset
+        length = transfer.length
+        self.count = count
+        failure = nil
+        self.priority = priority
+        self.driver = driver
+        route = .inline
+        queuedAt = start
+        submittedAt = start
+        completedAt = linux_monotonic_ns()
     }
 }

@@ -113,7 +113,19 @@ struct BenchRead: AsyncParsableCommand {
     // MARK: Direct
 
     private func directCases(_ session: BenchSession) -> [LazyCase] {
-        [(65536, "64 KiB", 8192), (1 << 20, "1 MiB", 512)].map { size, name, count in
+        let title = "O_DIRECT 4 KiB neighbours, perform of 128 (merged)"
+        let neighbours = LazyCase(name: title) {
+            let offsets = (0..<32768).map { UInt64($0 * 4096) }
+            let reads = try BenchReads(
+                session.file, direct: true, blockSize: 4096, offsets: offsets,
+                buffers: AlignedBuffers(count: 128, size: 4096))
+            let queue = try await QueueReads(
+                session.file, blockSize: 4096, offsets: offsets, depth: 128, caching: .direct)
+            return BenchCase(
+                title, subject: Contestant("penstock") { try await queue.batches(on: .global) },
+                baselines: [.init(.cRing(reads, depth: 128))])
+        }
+        return [neighbours] + [(65536, "64 KiB", 8192), (1 << 20, "1 MiB", 512)].map { size, name, count in
             let title = "O_DIRECT \(name), depth 32"
             return LazyCase(name: title) {
                 let offsets = session.file.randomOffsets(count: count, blockSize: size, seed: session.seed)

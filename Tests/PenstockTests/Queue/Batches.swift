@@ -2,7 +2,7 @@ import Penstock
 import Testing
 
 /// Many requests, one suspension, each with a result of its own in the order asked.
-@Suite(.timeLimit(.minutes(1))) struct Batches {
+@Suite(.timeLimit(.minutes(5))) struct Batches {
     private let directory = TemporaryDirectory()
 
     @Test(arguments: Driver.allCases, [0, 1 << 20])

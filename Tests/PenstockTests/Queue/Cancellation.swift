@@ -4,7 +4,7 @@ import SystemPackage
 import Testing
 
 /// Cancelled at any point, a call ends once, and its memory is the caller's alone from then on.
-@Suite(.timeLimit(.minutes(1))) struct CancellationSafety {
+@Suite(.timeLimit(.minutes(5))) struct CancellationSafety {
     private let directory = TemporaryDirectory()
 
     @Test(arguments: Driver.allCases, [0, 1 << 20])

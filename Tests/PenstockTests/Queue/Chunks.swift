@@ -2,7 +2,7 @@ import Penstock
 import Testing
 
 /// A file as a sequence: whole, in order, ahead of its use but never far ahead.
-@Suite(.timeLimit(.minutes(1))) struct Chunks {
+@Suite(.timeLimit(.minutes(5))) struct Chunks {
     private let directory = TemporaryDirectory()
 
     @Test(arguments: Driver.allCases, StorageFile.Caching.allCases)

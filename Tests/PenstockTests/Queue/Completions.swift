@@ -2,7 +2,7 @@ import Penstock
 import Testing
 
 /// Completions as they happen: each once, and none is lost when the loop is left.
-@Suite(.timeLimit(.minutes(1))) struct Completions {
+@Suite(.timeLimit(.minutes(5))) struct Completions {
     private let directory = TemporaryDirectory()
 
     private func requests(_ queue: StorageQueue, _ count: Int) async throws -> [StorageRequest] {

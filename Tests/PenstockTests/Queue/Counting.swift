@@ -2,7 +2,7 @@ import Penstock
 import Testing
 
 /// What the queue says it did is what it did.
-@Suite(.timeLimit(.minutes(1))) struct Counting {
+@Suite(.timeLimit(.minutes(5))) struct Counting {
     private let directory = TemporaryDirectory()
 
     @Test(arguments: Driver.allCases)

@@ -3,7 +3,7 @@ import SystemPackage
 import Testing
 
 /// Empty, past the end, too large, out of range: a count or a typed error, never a trap.
-@Suite(.timeLimit(.minutes(1))) struct Edges {
+@Suite(.timeLimit(.minutes(5))) struct Edges {
     private let directory = TemporaryDirectory()
 
     /// The peer's own cases, as plain facts.

@@ -2,7 +2,7 @@ import Penstock
 import Testing
 
 /// Shutting down and dropping: every call ends exactly once, and nobody hangs.
-@Suite(.timeLimit(.minutes(1))) struct Lifetime {
+@Suite(.timeLimit(.minutes(5))) struct Lifetime {
     private let directory = TemporaryDirectory()
 
     @Test(arguments: Driver.allCases, [0, 1 << 20])

@@ -4,7 +4,7 @@ import SystemPackage
 import Testing
 
 /// A whole file in one call, whatever its size says.
-@Suite(.timeLimit(.minutes(1))) struct Loads {
+@Suite(.timeLimit(.minutes(5))) struct Loads {
     private let directory = TemporaryDirectory()
 
     @Test(arguments: Driver.allCases, [0, 64 << 10, 1 << 20])

@@ -4,7 +4,7 @@ import SystemPackage
 import Testing
 
 /// Serial queues, barriers, and priorities that follow their task.
-@Suite(.timeLimit(.minutes(1))) struct Ordering {
+@Suite(.timeLimit(.minutes(5))) struct Ordering {
     private let directory = TemporaryDirectory()
 
     /// A queue that notes the labels and tags of its requests in the order in which they end.

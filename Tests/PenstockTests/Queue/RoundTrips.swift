@@ -2,7 +2,7 @@ import Penstock
 import Testing
 
 /// What is read is what the file holds, and what is written is what it holds afterwards, at any place and alignment.
-@Suite(.timeLimit(.minutes(2))) struct RoundTrips {
+@Suite(.timeLimit(.minutes(5))) struct RoundTrips {
     private let directory = TemporaryDirectory()
 
     private static let fileSize = 3_000_017

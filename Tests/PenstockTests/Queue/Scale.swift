@@ -2,7 +2,7 @@ import Penstock
 import Testing
 
 /// A hundred thousand at a time: all complete, and the limits hold.
-@Suite(.timeLimit(.minutes(2)), .serialized) struct Scale {
+@Suite(.timeLimit(.minutes(5)), .serialized) struct Scale {
     private let directory = TemporaryDirectory()
 
     @Test(arguments: Driver.allCases, [0, 1 << 20])

@@ -4,7 +4,7 @@ import SystemPackage
 import Testing
 
 /// Ending requests by tag, and by the clock.
-@Suite(.timeLimit(.minutes(1))) struct TagsAndDeadlines {
+@Suite(.timeLimit(.minutes(5))) struct TagsAndDeadlines {
     /// A queue on a disk whose operations take a second of a clock that the test holds.
     private func slowQueue(
         _ change: (inout StorageQueue.Configuration) -> Void = { _ in }
