@@ -21,7 +21,7 @@ import Testing
         let received = Mutex<[Int: [Int]]>([:])
     }
 
-    @Test(.timeLimit(.minutes(5))) func everyMessageArrivesOnceAndInItsSendersOrder() async throws {
+    @Test(.timeLimit(.minutes(10))) func everyMessageArrivesOnceAndInItsSendersOrder() async throws {
         let (inbox, tally) = (Inbox(), Tally())
         let (senders, each) = (8, 5000)
         // The receiver is a thread, as in life: it parks whenever nothing is there, and waits for its wake-up.

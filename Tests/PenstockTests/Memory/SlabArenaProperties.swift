@@ -4,7 +4,9 @@ import Testing
 
 /// Blocks never overlap, never exceed the limit, and every size can be had again once all is returned.
 @Suite struct SlabArenaProperties {
-    private static let sizes = [0, 1, 100, 4096, 4097, 8192, 60_000, 65_536, 300_000, 1 << 20, 2 << 20, (2 << 20) + 1, 5 << 20]
+    private static let sizes = [
+        0, 1, 100, 4096, 4097, 8192, 60_000, 65_536, 300_000, 1 << 20, 2 << 20, (2 << 20) + 1, 5 << 20,
+    ]
 
     @Test func blocksAreAlignedLargeEnoughAndApart() {
         forEachSeed("arena", count: 40) { random in
@@ -38,7 +40,8 @@ import Testing
             #expect(arena.usage.used == 0)
             for size in Self.sizes where arena.canEverHold(size) {
                 let block = arena.take(size)
-                #expect(block != nil, "seed \(random.seed): \(size) bytes of \(limit) cannot be had with nothing in use")
+                #expect(
+                    block != nil, "seed \(random.seed): \(size) bytes of \(limit) cannot be had with nothing in use")
                 if let block { arena.release(block) }
             }
         }
@@ -65,6 +68,8 @@ import Testing
     @Test func sizesThatNeverFitAreKnown() {
         let arena = SlabArena(limit: 3 << 20)
         #expect(arena.canEverHold(0) && arena.canEverHold(2 << 20))
-        for size in [(2 << 20) + 1, 3 << 20, 1 << 40, Int.max - 1, Int.max] { #expect(!arena.canEverHold(size), "\(size)") }
+        for size in [(2 << 20) + 1, 3 << 20, 1 << 40, Int.max - 1, Int.max] {
+            #expect(!arena.canEverHold(size), "\(size)")
+        }
     }
 }

@@ -2,7 +2,7 @@ import Penstock
 import Testing
 
 /// Many requests, one suspension, each with a result of its own in the order asked.
-@Suite(.timeLimit(.minutes(5))) struct Batches {
+@Suite(.timeLimit(.minutes(10))) struct Batches {
     private let directory = TemporaryDirectory()
 
     @Test(arguments: Driver.allCases, [0, 1 << 20])
@@ -27,7 +27,9 @@ import Testing
                 await queue.perform(requests, into: &results)
                 #expect(results.map(\.value) == lengths, "seed \(random.seed)")
                 for index in 0..<256 {
-                    #expect(FilePattern().matches(requests[index].slice, at: offsets[index]), "seed \(random.seed), \(index)")
+                    #expect(
+                        FilePattern().matches(requests[index].slice, at: offsets[index]),
+                        "seed \(random.seed), \(index)")
                 }
             }
         }

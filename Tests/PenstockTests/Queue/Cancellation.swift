@@ -4,7 +4,7 @@ import SystemPackage
 import Testing
 
 /// Cancelled at any point, a call ends once, and its memory is the caller's alone from then on.
-@Suite(.timeLimit(.minutes(5))) struct CancellationSafety {
+@Suite(.timeLimit(.minutes(10))) struct CancellationSafety {
     private let directory = TemporaryDirectory()
 
     @Test(arguments: Driver.allCases, [0, 1 << 20])
@@ -104,7 +104,9 @@ import Testing
                             let buffer = try! await queue.allocate(byteCount: length)
                             let task = Task {
                                 for _ in 0..<delay { await Task.yield() }
-                                let result = await queue.perform([.read(from: file, at: UInt64(offset), into: buffer[...])])[0]
+                                let result = await queue.perform([
+                                    .read(from: file, at: UInt64(offset), into: buffer[...])
+                                ])[0]
                                 if result.value != nil { #expect(FilePattern().matches(buffer, at: UInt64(offset))) }
                                 FilePattern(99).fill(buffer[...], at: 0)
                                 return result
@@ -156,7 +158,8 @@ import Testing
             let file = try await queue.open(path)
             let buffer = try await queue.allocate(byteCount: 4 << 20)
             let requests = (0..<1024).map { index in
-                StorageRequest.read(from: file, at: UInt64(index * 4096), into: buffer[index * 4096..<(index + 1) * 4096])
+                StorageRequest.read(
+                    from: file, at: UInt64(index * 4096), into: buffer[index * 4096..<(index + 1) * 4096])
             }
             for yields in [0, 1, 3, 10, 30] {
                 let task = Task { await queue.perform(requests) }

@@ -2,7 +2,7 @@ import Penstock
 import Testing
 
 /// A file as a sequence: whole, in order, ahead of its use but never far ahead.
-@Suite(.timeLimit(.minutes(5))) struct Chunks {
+@Suite(.timeLimit(.minutes(10))) struct Chunks {
     private let directory = TemporaryDirectory()
 
     @Test(arguments: Driver.allCases, StorageFile.Caching.allCases)
@@ -11,7 +11,9 @@ import Testing
         let path = directory.make("file", count: size)
         try await withStorageQueue(driver.configuration()) { queue in
             let file = try await queue.open(path, caching: caching)
-            for (chunkSize, readAhead) in [(4096, 1), (100_000, 3), (1 << 20, 4), (size, 2), (size + 1, 64), (5000, 64)] {
+            for (chunkSize, readAhead) in [
+                (4096, 1), (100_000, 3), (1 << 20, 4), (size, 2), (size + 1, 64), (5000, 64),
+            ] {
                 dropFromCache(path)
                 var position = 0
                 for try await chunk in queue.chunks(of: file, size: chunkSize, readAhead: readAhead) {
@@ -30,7 +32,9 @@ import Testing
         let empty = directory.make("empty", count: 0)
         try await withStorageQueue(driver.configuration()) { queue in
             let file = try await queue.open(path)
-            for range: Range<UInt64> in [0..<0, 5..<5, 10..<20, 4000..<50_001, 90_000..<200_000, 100_000..<100_001, 1 << 40..<1 << 41] {
+            for range: Range<UInt64> in [
+                0..<0, 5..<5, 10..<20, 4000..<50_001, 90_000..<200_000, 100_000..<100_001, 1 << 40..<1 << 41,
+            ] {
                 var position = range.lowerBound
                 for try await chunk in queue.chunks(of: file, size: 10_000, range: range) {
                     #expect(chunk.count > 0 && FilePattern().matches(chunk, at: position))

@@ -4,7 +4,7 @@ import SystemPackage
 import Testing
 
 /// A file closes after its last request, once, and says so afterwards.
-@Suite(.timeLimit(.minutes(5))) struct Closing {
+@Suite(.timeLimit(.minutes(10))) struct Closing {
     private let directory = TemporaryDirectory()
 
     @Test(arguments: Driver.allCases)

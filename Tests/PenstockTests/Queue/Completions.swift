@@ -2,7 +2,7 @@ import Penstock
 import Testing
 
 /// Completions as they happen: each once, and none is lost when the loop is left.
-@Suite(.timeLimit(.minutes(5))) struct Completions {
+@Suite(.timeLimit(.minutes(10))) struct Completions {
     private let directory = TemporaryDirectory()
 
     private func requests(_ queue: StorageQueue, _ count: Int) async throws -> [StorageRequest] {
@@ -27,7 +27,8 @@ import Testing
                 for await completion in sequence {
                     #expect(seen.insert(completion.index).inserted)
                     #expect(completion.tag == UInt64(completion.index) + 1000 && completion.result.value == 4096)
-                    #expect(FilePattern().matches(requests[completion.index].slice, at: requests[completion.index].offset))
+                    #expect(
+                        FilePattern().matches(requests[completion.index].slice, at: requests[completion.index].offset))
                 }
                 #expect(seen.count == 500)
             }

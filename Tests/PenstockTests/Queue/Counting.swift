@@ -2,7 +2,7 @@ import Penstock
 import Testing
 
 /// What the queue says it did is what it did.
-@Suite(.timeLimit(.minutes(5))) struct Counting {
+@Suite(.timeLimit(.minutes(10))) struct Counting {
     private let directory = TemporaryDirectory()
 
     @Test(arguments: Driver.allCases)
@@ -10,7 +10,9 @@ import Testing
         let path = directory.make("file", count: 1 << 20)
         for inlineLimit in [0, 1 << 20] {
             try await withStorageQueue(driver.configuration { $0.inlineLimit = inlineLimit }) { queue in
-                let (file, direct) = (try await queue.open(path, .readWrite), try await queue.open(path, caching: .direct))
+                let (file, direct) = (
+                    try await queue.open(path, .readWrite), try await queue.open(path, caching: .direct)
+                )
                 let buffer = try await queue.allocate(byteCount: 1 << 20)
                 for index in 0..<20 {
                     try await queue.read(from: file, at: UInt64(index), into: buffer[..<1000], priority: .high)
@@ -49,9 +51,12 @@ import Testing
             let file = try await queue.open(path, .readWrite)
             let buffer = try await queue.allocate(byteCount: 1 << 20)
             for index in 0..<50 as Range<UInt64> {
-                try await queue.read(from: file, at: index * 1000, into: buffer[..<500_000], tag: index, label: "one by one")
+                try await queue.read(
+                    from: file, at: index * 1000, into: buffer[..<500_000], tag: index, label: "one by one")
             }
-            let batch = (0..<50).map { StorageRequest.write(buffer[..<100], to: file, at: UInt64($0 * 100), tag: 100 + UInt64($0)) }
+            let batch = (0..<50).map {
+                StorageRequest.write(buffer[..<100], to: file, at: UInt64($0 * 100), tag: 100 + UInt64($0))
+            }
             _ = await queue.perform(batch, label: "batch")
             await expectFailure(.fileTooLarge) {
                 try await queue.write(buffer[..<10], to: file, at: UInt64(Int64.max) - 10, tag: 999)
@@ -64,7 +69,9 @@ import Testing
             #expect(trace.label == (trace.tag < 50 ? "one by one" : trace.tag < 999 ? "batch" : nil))
             #expect(trace.isWrite == (trace.tag >= 100))
             #expect(trace.failure == (trace.tag == 999 ? .fileTooLarge : nil))
-            if trace.tag < 50 { #expect(trace.offset == trace.tag * 1000 && trace.length == 500_000 && trace.count == 500_000) }
+            if trace.tag < 50 {
+                #expect(trace.offset == trace.tag * 1000 && trace.length == 500_000 && trace.count == 500_000)
+            }
         }
     }
 
@@ -74,7 +81,9 @@ import Testing
         try await withStorageQueue(driver.ringOnly()) { queue in
             let file = try await queue.open(path, .readWrite)
             let buffer = try await queue.allocate(byteCount: 10)
-            await expectFailure(.fileTooLarge) { try await queue.write(buffer[...], to: file, at: UInt64(Int64.max) - 10) }
+            await expectFailure(.fileTooLarge) {
+                try await queue.write(buffer[...], to: file, at: UInt64(Int64.max) - 10)
+            }
             await expectFailure(.deadlineExceeded) {
                 try await queue.read(from: file, into: buffer, deadline: .now - .seconds(1))
             }

@@ -3,7 +3,7 @@ import SystemPackage
 import Testing
 
 /// Empty, past the end, too large, out of range: a count or a typed error, never a trap.
-@Suite(.timeLimit(.minutes(5))) struct Edges {
+@Suite(.timeLimit(.minutes(10))) struct Edges {
     private let directory = TemporaryDirectory()
 
     /// The peer's own cases, as plain facts.
@@ -42,7 +42,8 @@ import Testing
                     // Direct I/O moves blocks: what lies in the slice behind the count is then unspecified.
                     let untouched = caching == .direct ? buffer.count : size
                     #expect(
-                        FilePattern(99).matches(buffer[untouched...], at: UInt64(untouched)), "touched what is not there")
+                        FilePattern(99).matches(buffer[untouched...], at: UInt64(untouched)),
+                        "touched what is not there")
                     for past in [0, 1, 4096, 1 << 40] {
                         let offset = UInt64(size + past)
                         #expect(try await queue.read(from: file, at: offset, into: buffer) == 0, "\(past) past \(size)")
@@ -90,7 +91,8 @@ import Testing
                 }
                 #expect(error?.offset == offset && error?.length == 4096 && error?.path == path)
                 await expectFailure(.invalidRange) { try await queue.write(buffer[...], to: file, at: offset) }
-                #expect(await queue.perform([.read(from: file, at: offset, into: buffer[...])])[0].code == .invalidRange)
+                #expect(
+                    await queue.perform([.read(from: file, at: offset, into: buffer[...])])[0].code == .invalidRange)
             }
             // The last place there is.
             #expect(try await queue.read(from: file, at: UInt64(Int64.max) - 4096, into: buffer) == 0)

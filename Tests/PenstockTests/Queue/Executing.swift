@@ -3,7 +3,7 @@ import Penstock
 import Testing
 
 /// The queue's thread as an executor: jobs and tasks run on it, and it knows itself.
-@Suite(.timeLimit(.minutes(5))) struct Executing {
+@Suite(.timeLimit(.minutes(10))) struct Executing {
     private let directory = TemporaryDirectory()
 
     private func thread() -> UInt { UInt(pthread_self()) }

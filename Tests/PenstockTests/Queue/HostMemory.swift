@@ -2,7 +2,7 @@ import Penstock
 import Testing
 
 /// Buffers: page-aligned, reused, never more than the limit, and whoever waits is served or leaves.
-@Suite(.timeLimit(.minutes(5))) struct HostMemory {
+@Suite(.timeLimit(.minutes(10))) struct HostMemory {
     @Test func buffersArePageAlignedAndAsLargeAsAskedFor() async throws {
         try await withStorageQueue { queue in
             for count in [0, 1, 4095, 4096, 4097, 1 << 20, 2 << 20, (2 << 20) + 1, 10 << 20] {

@@ -2,7 +2,7 @@ import Penstock
 import Testing
 
 /// Shutting down and dropping: every call ends exactly once, and nobody hangs.
-@Suite(.timeLimit(.minutes(5))) struct Lifetime {
+@Suite(.timeLimit(.minutes(10))) struct Lifetime {
     private let directory = TemporaryDirectory()
 
     @Test(arguments: Driver.allCases, [0, 1 << 20])
@@ -23,7 +23,9 @@ import Testing
                     group.addTask {
                         let range = index % 2048 * 4096..<(index % 2048 + 1) * 4096
                         do throws(StorageError) {
-                            #expect(try await queue.read(from: file, at: UInt64(range.lowerBound), into: buffer[range]) == 4096)
+                            #expect(
+                                try await queue.read(from: file, at: UInt64(range.lowerBound), into: buffer[range])
+                                    == 4096)
                             #expect(FilePattern().matches(buffer[range], at: UInt64(range.lowerBound)))
                         } catch {
                             #expect(error.code == .queueClosed, "\(error)")

@@ -4,7 +4,7 @@ import SystemPackage
 import Testing
 
 /// A whole file in one call, whatever its size says.
-@Suite(.timeLimit(.minutes(5))) struct Loads {
+@Suite(.timeLimit(.minutes(10))) struct Loads {
     private let directory = TemporaryDirectory()
 
     @Test(arguments: Driver.allCases, [0, 64 << 10, 1 << 20])
@@ -31,7 +31,9 @@ import Testing
     @Test(arguments: Driver.allCases, [0, 1 << 20])
     func filesWhoseSizeLiesAreReadToTheirEnd(_ driver: Driver, _ inlineLimit: Int) async throws {
         try await withStorageQueue(driver.configuration { $0.inlineLimit = inlineLimit }) { queue in
-            for path in ["/proc/version", "/proc/cpuinfo", "/proc/filesystems", "/sys/kernel/mm/transparent_hugepage/enabled"] {
+            for path in [
+                "/proc/version", "/proc/cpuinfo", "/proc/filesystems", "/sys/kernel/mm/transparent_hugepage/enabled",
+            ] {
                 let expected = readByHand(FilePath(path))
                 #expect(try await queue.load(FilePath(path)).bytes == expected, "\(path)")
                 #expect(try await queue.load(FilePath(path)) { _, _ in }.bytes == expected, "\(path)")
@@ -97,7 +99,8 @@ import Testing
     func batchOfLoadsHasAResultForEachPathInOrder(_ driver: Driver, _ inlineLimit: Int) async throws {
         let paths = (0..<200).map { index -> FilePath in
             index % 10 == 3
-                ? directory["missing\(index)"] : directory.make("file\(index)", count: index * 100, FilePattern(UInt64(index)))
+                ? directory["missing\(index)"]
+                : directory.make("file\(index)", count: index * 100, FilePattern(UInt64(index)))
         }
         try await withStorageQueue(driver.configuration { $0.inlineLimit = inlineLimit }) { queue in
             let results = await queue.load(paths)

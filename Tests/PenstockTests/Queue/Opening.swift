@@ -5,7 +5,7 @@ import SystemPackage
 import Testing
 
 /// Opening: what may be streamed, and a typed error for everything else.
-@Suite(.timeLimit(.minutes(5))) struct Opening {
+@Suite(.timeLimit(.minutes(10))) struct Opening {
     private let directory = TemporaryDirectory()
 
     @Test(arguments: Driver.allCases)

@@ -4,7 +4,7 @@ import SystemPackage
 import Testing
 
 /// Serial queues, barriers, and priorities that follow their task.
-@Suite(.timeLimit(.minutes(5))) struct Ordering {
+@Suite(.timeLimit(.minutes(10))) struct Ordering {
     private let directory = TemporaryDirectory()
 
     /// A queue that notes the labels and tags of its requests in the order in which they end.
@@ -149,7 +149,8 @@ import Testing
 
     @Test func requestOfExplicitPriorityKeepsItWhenItsTaskIsEscalated() async throws {
         let priorities = Shared<[UInt64: StoragePriority]>([:])
-        let (disk, queue, file) = try await narrowQueue { trace in priorities.change { $0[trace.tag] = trace.priority } }
+        let (disk, queue, file) = try await narrowQueue { trace in priorities.change { $0[trace.tag] = trace.priority }
+        }
         let buffer = try await queue.allocate(byteCount: 4096)
         let first = Task { try await queue.read(from: file, into: buffer) }
         await disk.operationsInFlight(atLeast: 1)

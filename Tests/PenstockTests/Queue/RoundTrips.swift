@@ -2,7 +2,7 @@ import Penstock
 import Testing
 
 /// What is read is what the file holds, and what is written is what it holds afterwards, at any place and alignment.
-@Suite(.timeLimit(.minutes(5))) struct RoundTrips {
+@Suite(.timeLimit(.minutes(10))) struct RoundTrips {
     private let directory = TemporaryDirectory()
 
     private static let fileSize = 3_000_017
@@ -92,7 +92,8 @@ import Testing
     }
 
     @Test(arguments: Driver.allCases, StorageFile.Caching.allCases)
-    func bytesBeyondFourGigabytesAreRightAndCountedRight(_ driver: Driver, _ caching: StorageFile.Caching) async throws {
+    func bytesBeyondFourGigabytesAreRightAndCountedRight(_ driver: Driver, _ caching: StorageFile.Caching) async throws
+    {
         let size: Int64 = 5 << 30
         let path = directory.makeSparse("large", size: size)
         let places: [Int64] = [(1 << 31) - 5000, (1 << 32) - 5000, (1 << 32) + 12345, size - 10_000]

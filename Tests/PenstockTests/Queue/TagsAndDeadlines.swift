@@ -4,7 +4,7 @@ import SystemPackage
 import Testing
 
 /// Ending requests by tag, and by the clock.
-@Suite(.timeLimit(.minutes(5))) struct TagsAndDeadlines {
+@Suite(.timeLimit(.minutes(10))) struct TagsAndDeadlines {
     /// A queue on a disk whose operations take a second of a clock that the test holds.
     private func slowQueue(
         _ change: (inout StorageQueue.Configuration) -> Void = { _ in }
@@ -73,7 +73,8 @@ import Testing
                 for _ in 0..<20 {
                     let requests = (0..<256).map { index in
                         StorageRequest.read(
-                            from: file, at: UInt64(index * 32768), into: buffer[index * 32768..<(index + 1) * 32768], tag: 7)
+                            from: file, at: UInt64(index * 32768), into: buffer[index * 32768..<(index + 1) * 32768],
+                            tag: 7)
                     }
                     async let results = queue.perform(requests)
                     // Each asks again for what is in flight: more cancellations than the completion queue has room for.

@@ -135,9 +135,13 @@ import Testing
             if scheduler.takeReachedBarriers() != reached { complain("barriers: \(reached) should have been reached") }
             if scheduler.bytesInFlight != model.bytesInFlight { complain("bytes in flight") }
             if scheduler.piecesInFlight != model.pieces.count { complain("pieces in flight") }
-            if scheduler.count != model.entries.count { complain("entries: \(scheduler.count), not \(model.entries.count)") }
+            if scheduler.count != model.entries.count {
+                complain("entries: \(scheduler.count), not \(model.entries.count)")
+            }
             if model.pieces.isEmpty, !model.waiting.isEmpty {
-                if scheduler.next() == nil { complain("nothing is in flight, \(model.waiting.count) wait, and none may go") }
+                if scheduler.next() == nil {
+                    complain("nothing is in flight, \(model.waiting.count) wait, and none may go")
+                }
             }
         }
 

@@ -4,7 +4,8 @@ import Testing
 
 /// What the scheduler promises, one rule at a time.
 @Suite struct SchedulerRules {
-    static let limits = Scheduler.Limits(bytes: 4 << 20, urgentReserve: 1 << 20, pieces: 16, urgentPieces: 2, quantum: 1 << 20)
+    static let limits = Scheduler.Limits(
+        bytes: 4 << 20, urgentReserve: 1 << 20, pieces: 16, urgentPieces: 2, quantum: 1 << 20)
     var scheduler = Scheduler(Self.limits)
 
     private mutating func issue(_ id: Scheduler.EntryID, _ bytes: Int, _ rest: Scheduler.Rest = .drained) {

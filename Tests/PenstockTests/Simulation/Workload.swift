@@ -24,7 +24,9 @@ struct Workload {
     private mutating func run() async throws {
         let disk = SimulatedDisk(seed: seed, faults: faults())
         let sizes = (0..<3).map { _ in Int.random(in: 0...40_000, using: &random) }
-        for (index, size) in sizes.enumerated() { disk[FilePath("file\(index)")] = Pattern.bytes(file: index, count: size) }
+        for (index, size) in sizes.enumerated() {
+            disk[FilePath("file\(index)")] = Pattern.bytes(file: index, count: size)
+        }
         disk["bad"] = Pattern.bytes(file: 9, count: 10_000)
         disk.fail("bad", in: 5_000..<5_001)
         let configuration = configuration()

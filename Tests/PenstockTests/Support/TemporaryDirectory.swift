@@ -75,6 +75,7 @@ final class TemporaryDirectory: Sendable {
 func dropFromCache(_ file: FilePath) {
     let descriptor = try! FileDescriptor.open(file, .readOnly)
     guard fsync(descriptor.rawValue) == 0 else { fatalError("fsync: errno \(errno)") }
-    guard posix_fadvise(descriptor.rawValue, 0, 0, 4 /* POSIX_FADV_DONTNEED */) == 0 else { fatalError("fadvise") }
+    let dontNeed: Int32 = 4  // POSIX_FADV_DONTNEED, which Glibc's module does not show as a number
+    guard posix_fadvise(descriptor.rawValue, 0, 0, dontNeed) == 0 else { fatalError("fadvise") }
     try! descriptor.close()
 }
