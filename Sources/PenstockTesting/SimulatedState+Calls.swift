@@ -14,7 +14,8 @@ extension SimulatedState.Contents {
         case .status:
             operation.address!.assumingMemoryBound(to: linux_file_status.self).pointee = linux_file_status(
                 // A device each: one file's refusal of direct I/O says nothing about another's.
-                size: UInt64(target.file.bytes.count), device: UInt64(-Int64(operation.descriptor)), mode: S_IFREG | 0o644,
+                size: UInt64(target.file.bytes.count), device: UInt64(-Int64(operation.descriptor)),
+                mode: S_IFREG | 0o644,
                 direct_memory_alignment: UInt32(SimulatedDriver.alignment),
                 direct_offset_alignment: UInt32(SimulatedDriver.alignment))
             return 0

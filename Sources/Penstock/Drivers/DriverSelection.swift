@@ -9,7 +9,8 @@ enum DriverSelection {
         switch try choice(configuration) {
         case .ioUring: return try makeRing()
         case .threads(let count):
-            let reason = configuration.driver == .automatic ? "asked for by PENSTOCK_DRIVER" : "chosen by the configuration"
+            let reason =
+                configuration.driver == .automatic ? "asked for by PENSTOCK_DRIVER" : "chosen by the configuration"
             return try makeThreads(count, configuration.name, reason: reason, advice: nil)
         case .automatic:
             do throws(StorageError) {
@@ -27,7 +28,9 @@ enum DriverSelection {
     private static func choice(
         _ configuration: StorageQueue.Configuration
     ) throws(StorageError) -> StorageQueue.Configuration.DriverChoice {
-        guard configuration.driver == .automatic, let value = getenv("PENSTOCK_DRIVER") else { return configuration.driver }
+        guard configuration.driver == .automatic, let value = getenv("PENSTOCK_DRIVER") else {
+            return configuration.driver
+        }
         switch String(cString: value) {
         case "threads": return .threads()
         case "io_uring": return .ioUring
@@ -41,7 +44,10 @@ enum DriverSelection {
 
     private static func makeRing() throws(StorageError) -> (any StorageDriver, [Capabilities.Feature]) {
         let driver = try URingDriver()
-        return (driver, [Capabilities.Feature("driver", isAvailable: true, rung: DriverKind.ioUring.rawValue)] + driver.features)
+        return (
+            driver,
+            [Capabilities.Feature("driver", isAvailable: true, rung: DriverKind.ioUring.rawValue)] + driver.features
+        )
     }
 
     private static func makeThreads(

@@ -11,7 +11,9 @@ extension URingDriver {
         guard descriptor >= 0 else { return descriptor }
         defer { _ = linux_close(descriptor) }
         let expected: [UInt8] = (0..<64).map { $0 ^ 0x5A }
-        guard expected.withUnsafeBytes({ linux_pwritev2(descriptor, $0.baseAddress, 64, 0, 0) }) == 64 else { return -EIO }
+        guard expected.withUnsafeBytes({ linux_pwritev2(descriptor, $0.baseAddress, 64, 0, 0) }) == 64 else {
+            return -EIO
+        }
         return withUnsafeTemporaryAllocation(byteCount: 64, alignment: 64) { memory in
             memory.initializeMemory(as: UInt8.self, repeating: 0)
             var sqe = penstock_sqe()
@@ -78,14 +80,16 @@ extension URingDriver {
                 "registered ring", isAvailable: registered, rung: registered ? "yes" : "ring descriptor looked up",
                 reason: registered ? nil : "the kernel is older than 5.18"),
             Capabilities.Feature(
-                "fixed files", isAvailable: files == 0, rung: files == 0 ? "\(fixedFileCount) places" : "plain descriptors",
+                "fixed files", isAvailable: files == 0,
+                rung: files == 0 ? "\(fixedFileCount) places" : "plain descriptors",
                 reason: files == 0 ? nil : "errno \(-files)"),
             Capabilities.Feature(
                 "registered buffers", isAvailable: buffers == 0,
                 rung: buffers == 0 ? "slabs, as RLIMIT_MEMLOCK allows" : "plain memory",
                 reason: buffers == 0 ? nil : "errno \(-buffers)"),
             Capabilities.Feature(
-                "quiet waiting", isAvailable: quiet, rung: quiet ? "ENTER_NO_IOWAIT" : "parked outside the ring when idle",
+                "quiet waiting", isAvailable: quiet,
+                rung: quiet ? "ENTER_NO_IOWAIT" : "parked outside the ring when idle",
                 reason: quiet ? nil : "the kernel is older than 6.15"),
             Capabilities.Feature(
                 "asynchronous truncate", isAvailable: truncates, rung: truncates ? "FTRUNCATE" : "ftruncate(2)",

@@ -4,7 +4,8 @@ import Logging
 
 /// How a piece travels: through the page cache, around it, or around it by way of a bounce block.
 extension Engine {
-    func plan(_ record: UnsafeMutablePointer<RequestRecord>, piece: UnsafeMutablePointer<PieceTable.Slot>) -> PiecePlan {
+    func plan(_ record: UnsafeMutablePointer<RequestRecord>, piece: UnsafeMutablePointer<PieceTable.Slot>) -> PiecePlan
+    {
         let position = record.pointee.offset + UInt64(record.pointee.issued)
         let remaining = record.pointee.length - record.pointee.issued
         let limit = configuration.pieceSize

@@ -220,7 +220,9 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
                 if !submission.records[end].hasEnded { live += 1 }
                 end += 1
             }
-            if live > 0 { open(Lane(submission: submission, start: start, cursor: start, end: end, remaining: live), priority) }
+            if live > 0 {
+                open(Lane(submission: submission, start: start, cursor: start, end: end, remaining: live), priority)
+            }
             start = end
         }
         if submission.remaining == 0 {

@@ -22,7 +22,8 @@ public struct StorageRequest: Sendable {
         deadline: ContinuousClock.Instant? = nil, tag: UInt64 = 0
     ) -> StorageRequest {
         StorageRequest(
-            direction: .read, file: file, offset: offset, slice: slice, priority: priority, deadline: deadline, tag: tag)
+            direction: .read, file: file, offset: offset, slice: slice, priority: priority, deadline: deadline, tag: tag
+        )
     }
 
     /// A write of `slice.count` bytes.

@@ -46,7 +46,9 @@ final class BlockCache: Sendable {
     /// Takes everything out.
     func drain(_ body: (_ address: UnsafeMutableRawPointer, _ slab: Int, _ size: Int) -> Void) {
         for place in 0..<Self.shards * sizes {
-            guard let block = Self.unpack(places[place].exchange(0, ordering: .sequentiallyConsistent)) else { continue }
+            guard let block = Self.unpack(places[place].exchange(0, ordering: .sequentiallyConsistent)) else {
+                continue
+            }
             body(block.address, block.slab, place % sizes)
         }
     }

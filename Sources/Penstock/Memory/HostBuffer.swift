@@ -96,7 +96,9 @@ extension HostBuffer {
         /// - Precondition: The slice lies in its buffer.
         public func withUnsafeBytes<R: ~Copyable, E>(_ body: (UnsafeRawBufferPointer) throws(E) -> R) throws(E) -> R {
             let range = range
-            return try buffer.withUnsafeBytes { bytes throws(E) in try body(UnsafeRawBufferPointer(rebasing: bytes[range])) }
+            return try buffer.withUnsafeBytes { bytes throws(E) in
+                try body(UnsafeRawBufferPointer(rebasing: bytes[range]))
+            }
         }
 
         /// Calls `body` with the slice's bytes, to change them.

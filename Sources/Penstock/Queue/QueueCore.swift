@@ -78,7 +78,8 @@ package final class QueueCore: Sendable {
     func shutdown() async {
         isClosed.store(true, ordering: .relaxed)
         await withUnsafeContinuation { (continuation: UnsafeContinuation<Void, Never>) in
-            executor.loop.send(Errand({ engine in engine.stop { continuation.resume() } }, refused: { continuation.resume() }))
+            executor.loop.send(
+                Errand({ engine in engine.stop { continuation.resume() } }, refused: { continuation.resume() }))
         }
         join()
     }
@@ -106,11 +107,14 @@ package final class QueueCore: Sendable {
         _ operation: StorageError.Operation, path: (@Sendable () -> StorageError)? = nil,
         _ body: @escaping @Sendable (Engine, @escaping @Sendable (Result<T, StorageError>) -> Void) -> Void
     ) async throws(StorageError) -> T {
-        let result = await withUnsafeContinuation { (continuation: UnsafeContinuation<Result<T, StorageError>, Never>) in
+        let result = await withUnsafeContinuation {
+            (continuation: UnsafeContinuation<Result<T, StorageError>, Never>) in
             executor.loop.send(
                 Errand(
                     { engine in
-                        if engine.isStopping { return continuation.resume(returning: .failure(.init(.queueClosed, operation))) }
+                        if engine.isStopping {
+                            return continuation.resume(returning: .failure(.init(.queueClosed, operation)))
+                        }
                         body(engine) { continuation.resume(returning: $0) }
                     },
                     refused: { continuation.resume(returning: .failure(StorageError(.queueClosed, operation))) }))

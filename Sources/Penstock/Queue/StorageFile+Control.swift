@@ -41,7 +41,9 @@ extension StorageFile {
 
     /// Makes the file exactly `size` bytes long. `ftruncate`.
     public func truncate(to size: UInt64) async throws(StorageError) {
-        guard size <= Transfer.largestOffset else { throw StorageError(.invalidRange, .truncate, path: path, offset: size) }
+        guard size <= Transfer.largestOffset else {
+            throw StorageError(.invalidRange, .truncate, path: path, offset: size)
+        }
         var operation = DriverOperation(.truncate, descriptor: descriptor)
         operation.offset = size
         _ = try await control(.truncate, operation)

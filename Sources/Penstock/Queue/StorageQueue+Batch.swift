@@ -73,7 +73,8 @@ extension StorageQueue {
             let request = requests[Int(record.index)]
             return .failure(
                 StorageError(
-                    record.outcome, record.direction, request.file, offset: request.offset, length: request.slice.count))
+                    record.outcome, record.direction, request.file, offset: request.offset, length: request.slice.count)
+            )
         }
         guard case .success(let count) = inline else { return inline }
         return .success(count + record.outcome.count)

@@ -126,7 +126,8 @@ extension QueueCore {
         let box = LoadBox()
         let executor = executor
         let result = await withTaskCancellationHandler {
-            await withUnsafeContinuation { (continuation: UnsafeContinuation<Result<HostBuffer, StorageError>, Never>) in
+            await withUnsafeContinuation {
+                (continuation: UnsafeContinuation<Result<HostBuffer, StorageError>, Never>) in
                 let load = LoadOperation(path, priority: priority, core: self) { continuation.resume(returning: $0) }
                 box.begin(load, on: executor)
             }

@@ -57,14 +57,16 @@ struct BenchLatency: AsyncParsableCommand {
             }
             table.append(
                 [name] + times + [
-                    reads == 0 ? "" : Units.count(UInt64(reads)), Units.fixed(median { which($0).bulkRate }, decimals: 0),
+                    reads == 0 ? "" : Units.count(UInt64(reads)),
+                    Units.fixed(median { which($0).bulkRate }, decimals: 0),
                 ])
         }
         row("urgent reads alone", \.alone)
         row("the same, as normal, behind bulk", \.plain)
         row("urgent reads behind bulk", \.urgent)
         row("bulk alone", \.bulkAlone)
-        session.report.note("64 KiB direct reads behind \(Self.bulkTasks) bulk 1 MiB direct reads (median of \(rounds.count))")
+        session.report.note(
+            "64 KiB direct reads behind \(Self.bulkTasks) bulk 1 MiB direct reads (median of \(rounds.count))")
         session.report.note(table.text)
 
         // Either 2.5 ms, or four times better than without priorities, whichever is easier on this disk.
@@ -73,7 +75,8 @@ struct BenchLatency: AsyncParsableCommand {
         session.report.print(
             BenchLine(
                 name: "urgent 64 KiB behind bulk, p50 \(Units.time(nanoseconds: urgent))",
-                baseline: "limit \(Units.time(nanoseconds: limit))", ratio: limit / urgent, target: 1, runs: rounds.count,
+                baseline: "limit \(Units.time(nanoseconds: limit))", ratio: limit / urgent, target: 1,
+                runs: rounds.count,
                 spread: rounds.map(\.urgent.p50).spread))
         session.report.print(
             BenchLine(

@@ -7,7 +7,9 @@ extension BenchRead {
     func reportAllocations(_ session: BenchSession) async throws {
         guard AllocationCounter.isAvailable else { return }
         let offsets = session.file.randomOffsets(count: 12800, blockSize: 4096, seed: session.seed)
-        func count(_ name: String, limit: UInt64?, inline: Bool, _ run: (QueueReads) async throws -> Sample) async throws {
+        func count(_ name: String, limit: UInt64?, inline: Bool, _ run: (QueueReads) async throws -> Sample)
+            async throws
+        {
             let queue = try await QueueReads(session.file, blockSize: 4096, offsets: offsets, depth: 128) {
                 if !inline { $0.inlineLimit = 0 }
             }

@@ -39,7 +39,8 @@ struct BenchRead: AsyncParsableCommand {
         let cores = Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
         /// Enough operations for a tenth of a second or more on each side.
         func offsets(_ size: Int) -> [UInt64] {
-            file.randomOffsets(count: size <= 4096 ? 131_072 : size <= 65536 ? 16384 : 1024, blockSize: size, seed: session.seed)
+            file.randomOffsets(
+                count: size <= 4096 ? 131_072 : size <= 65536 ? 16384 : 1024, blockSize: size, seed: session.seed)
         }
         func reads(_ size: Int, _ depth: Int) throws -> BenchReads {
             try BenchReads(
@@ -101,8 +102,12 @@ struct BenchRead: AsyncParsableCommand {
             },
             inline("64 KiB, 32 tasks, inline path", 65536, 32),
             inline("1 MiB, 32 tasks, inline path", 1 << 20, 32),
-            ring("4 KiB, perform of 128, ring, on the queue's executor", target: 0.85) { try await $0.batches(on: .queue) },
-            ring("4 KiB, perform of 128, ring, on the global executor", target: 0.85) { try await $0.batches(on: .global) },
+            ring("4 KiB, perform of 128, ring, on the queue's executor", target: 0.85) {
+                try await $0.batches(on: .queue)
+            },
+            ring("4 KiB, perform of 128, ring, on the global executor", target: 0.85) {
+                try await $0.batches(on: .global)
+            },
             ring("4 KiB, 128 tasks, ring, on the queue's executor", target: 0.65) { try await $0.tasks(on: .queue) },
             ring("4 KiB, 128 tasks, ring, on the global executor", target: 0.35) { try await $0.tasks() },
             threads("64 KiB, 32 tasks, thread pool, inline off", inlineLimit: 0, target: 0.8),
@@ -125,20 +130,21 @@ struct BenchRead: AsyncParsableCommand {
                 title, subject: Contestant("penstock") { try await queue.batches(on: .global) },
                 baselines: [.init(.cRing(reads, depth: 128))])
         }
-        return [neighbours] + [(65536, "64 KiB", 8192), (1 << 20, "1 MiB", 512)].map { size, name, count in
-            let title = "O_DIRECT \(name), depth 32"
-            return LazyCase(name: title) {
-                let offsets = session.file.randomOffsets(count: count, blockSize: size, seed: session.seed)
-                let reads = try BenchReads(
-                    session.file, direct: true, blockSize: size, offsets: offsets,
-                    buffers: AlignedBuffers(count: 32, size: size))
-                let queue = try await QueueReads(
-                    session.file, blockSize: size, offsets: offsets, depth: 32, caching: .direct)
-                return BenchCase(
-                    title, subject: Contestant("penstock, 32 tasks") { try await queue.tasks() },
-                    baselines: [.init(.cRing(reads, depth: 32), target: 0.95), .init(.pread(reads, threads: 1))])
+        return [neighbours]
+            + [(65536, "64 KiB", 8192), (1 << 20, "1 MiB", 512)].map { size, name, count in
+                let title = "O_DIRECT \(name), depth 32"
+                return LazyCase(name: title) {
+                    let offsets = session.file.randomOffsets(count: count, blockSize: size, seed: session.seed)
+                    let reads = try BenchReads(
+                        session.file, direct: true, blockSize: size, offsets: offsets,
+                        buffers: AlignedBuffers(count: 32, size: size))
+                    let queue = try await QueueReads(
+                        session.file, blockSize: size, offsets: offsets, depth: 32, caching: .direct)
+                    return BenchCase(
+                        title, subject: Contestant("penstock, 32 tasks") { try await queue.tasks() },
+                        baselines: [.init(.cRing(reads, depth: 32), target: 0.95), .init(.pread(reads, threads: 1))])
+                }
             }
-        }
     }
 
     // MARK: Whole files
