@@ -1,6 +1,5 @@
 import CLinux
 import Glibc
-import Synchronization
 import SystemPackage
 
 /// A whole file read into a fresh buffer, on the ring thread: open, size, memory, read, close; one message there, one
@@ -23,10 +22,12 @@ final class LoadOperation: InboxMessage, @unchecked Sendable {  // after `send`,
     private var isCancelled = false
     private var hasEnded = false
     /// A byte behind a full buffer: whether there is one tells if the file goes on.
-    private let beyond = UnsafeMutablePointer<UInt8>.allocate(capacity: 1)
+    private let beyond = UnsafeMutablePointer<UInt8>.allocate(capacity: LoadOperation.probe)
 
     deinit { beyond.deallocate() }
 
+    /// What is asked for behind a full block. Some files of `/proc` can only be read in units.
+    private static let probe = 4096
     /// What a file whose size is no help is given to start with.
     private static let firstGuess = 64 << 10
 
@@ -114,10 +115,10 @@ final class LoadOperation: InboxMessage, @unchecked Sendable {  // after `send`,
         guard !isCancelled else { return finish(.failure(cancelled)) }
         guard let file, let buffer, let engine else { return }
         // One byte more than the size, if the block has room for it, tells at once that the file ends there.
-        let room = min(buffer.storage.block.capacity, max(buffer.count, filled + 1))
+        let room = min(buffer.storage.block.capacity, max(buffer.count, filled) + 1)
         // The block is full. Only a file that goes on is worth a larger one.
         let isFull = room <= filled
-        let asked = isFull ? 1 : room - filled
+        let asked = isFull ? Self.probe : room - filled
         let submission = Submission(capacity: 1)
         var record = RequestRecord(
             .read, file: file,
@@ -199,7 +200,7 @@ final class LoadBox: Sendable {
         var isCancelled = false
     }
 
-    private let state = Mutex(State())
+    private let state = Locked(State())
 
     func begin(_ load: LoadOperation, on executor: StorageExecutor) {
         let isCancelled = state.withLock { state in

@@ -28,6 +28,9 @@ final class Submission: InboxMessage, @unchecked Sendable {
     /// Tells a cancellation or a deadline of this use from one of the use before.
     private(set) var generation: UInt64 = 0
 
+    /// It has ended. The continuation says so too, but the thread sanitizer cannot see what orders that one.
+    let hasEnded = Atomic<Bool>(false)
+
     /// Someone sent a message about this submission that may arrive after its end: it must not be used again.
     let isReferenced = Atomic<Bool>(false)
     /// The task was cancelled, perhaps before the submission was sent.
@@ -55,6 +58,7 @@ final class Submission: InboxMessage, @unchecked Sendable {
 
     func clear() {
         count = 0
+        hasEnded.store(false, ordering: .relaxed)
         delivery = .nobody
         label = nil
         keepAlive.removeAll(keepingCapacity: true)
@@ -65,7 +69,9 @@ final class Submission: InboxMessage, @unchecked Sendable {
         generation += 1
         switch delivery {
         case .nobody: break
-        case .task(let continuation): continuation.resume()
+        case .task(let continuation):
+            hasEnded.store(true, ordering: .releasing)
+            continuation.resume()
         case .observer(let observer): observer(self, -1)
         }
     }
@@ -93,7 +99,7 @@ final class SubmissionPool: Sendable {
     private static let keptBatches = 16
     private static let largestKeptBatch = 1024
 
-    private let state = Mutex(State())
+    private let state = Locked(State())
 
     func take(_ count: Int) -> Submission {
         let pooled: Submission? = state.withLock { state in

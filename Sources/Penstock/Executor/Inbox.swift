@@ -31,7 +31,7 @@ final class Inbox: Sendable {
     private static let flags: UInt = 7  // objects are aligned to 16 bytes
 
     private let head = Atomic<UInt>(0)
-    private let jobs = Mutex<[JobLoop.Job]>([])
+    private let jobs = Locked<[JobLoop.Job]>([])
 
     /// Sends a message, which the inbox retains until it has been taken.
     func send(_ message: InboxMessage) -> Recipient {

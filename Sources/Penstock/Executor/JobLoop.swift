@@ -13,7 +13,7 @@ final class JobLoop: Sendable {
     /// itself can find equal, so no order is needed.
     private let owner = Atomic<UInt>(0)
     /// The engine that the thread drives, from before the first message can arrive until the thread ends.
-    private let engine = Mutex<Engine?>(nil)
+    private let engine = Locked<Engine?>(nil)
     private let bound = ThreadBound()
 
     /// What only the loop's own thread touches.

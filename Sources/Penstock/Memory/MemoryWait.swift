@@ -1,12 +1,10 @@
-import Synchronization
-
 /// A task's place in the line for memory, and its cancellation, which may come before the place is known.
 final class MemoryWait: Sendable {
     private enum State {
         case idle, waiting(UInt64), over
     }
 
-    private let state = Mutex(State.idle)
+    private let state = Locked(State.idle)
 
     func begin(in arena: SlabArena, _ size: Int, _ resume: @escaping @Sendable (SlabArena.Block?) -> Void) {
         let id = arena.whenAvailable(size, resume)

@@ -56,7 +56,7 @@ package final class SlabArena: Sendable {
         var nextWaiter: UInt64 = 0
     }
 
-    private let state = Mutex(State())
+    private let state = Locked(State())
     private let cache = BlockCache(sizes: SlabArena.classCount)
     /// Someone waits for memory: nothing may go into the cache. Changed under the lock.
     private let hasWaiters = Atomic<Bool>(false)

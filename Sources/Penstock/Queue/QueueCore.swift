@@ -77,9 +77,8 @@ package final class QueueCore: Sendable {
     /// Waits for every completion, ends the thread and joins it. Any number of callers may.
     func shutdown() async {
         isClosed.store(true, ordering: .relaxed)
-        await withUnsafeContinuation { (continuation: UnsafeContinuation<Void, Never>) in
-            executor.loop.send(
-                Errand({ engine in engine.stop { continuation.resume() } }, refused: { continuation.resume() }))
+        await Answer.wait { answer in
+            executor.loop.send(Errand({ engine in engine.stop { answer.give(()) } }, refused: { answer.give(()) }))
         }
         join()
     }
@@ -104,20 +103,15 @@ package final class QueueCore: Sendable {
 
     /// Has the ring thread do something that answers once, and waits for the answer.
     func errand<T: Sendable>(
-        _ operation: StorageError.Operation, path: (@Sendable () -> StorageError)? = nil,
+        _ operation: StorageError.Operation,
         _ body: @escaping @Sendable (Engine, @escaping @Sendable (Result<T, StorageError>) -> Void) -> Void
     ) async throws(StorageError) -> T {
-        let result = await withUnsafeContinuation {
-            (continuation: UnsafeContinuation<Result<T, StorageError>, Never>) in
+        let result = await Answer.wait { (answer: Answer<Result<T, StorageError>>) in
+            let refuse = { @Sendable in answer.give(.failure(StorageError(.queueClosed, operation))) }
             executor.loop.send(
                 Errand(
-                    { engine in
-                        if engine.isStopping {
-                            return continuation.resume(returning: .failure(.init(.queueClosed, operation)))
-                        }
-                        body(engine) { continuation.resume(returning: $0) }
-                    },
-                    refused: { continuation.resume(returning: .failure(StorageError(.queueClosed, operation))) }))
+                    { engine in if engine.isStopping { refuse() } else { body(engine) { answer.give($0) } } },
+                    refused: refuse))
         }
         return try result.get()
     }

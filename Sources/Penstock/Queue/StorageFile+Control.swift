@@ -60,8 +60,8 @@ extension StorageFile {
     /// ``StorageError/Code/fileClosed``. Closing twice does no harm.
     public func close() async throws(StorageError) {
         closed.store(true, ordering: .releasing)
-        let result = await withUnsafeContinuation { (continuation: UnsafeContinuation<Int32, Never>) in
-            core.executor.loop.send(FileClosing(self) { continuation.resume(returning: $0) })
+        let result = await Answer.wait { answer in
+            core.executor.loop.send(FileClosing(self) { answer.give($0) })
         }
         if result < 0 { throw StorageError(errno: -result, .close, path: path) }
     }

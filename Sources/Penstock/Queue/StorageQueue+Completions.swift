@@ -65,12 +65,12 @@ public struct StorageCompletions: AsyncSequence, Sendable {
             var ready: [StorageCompletion] = []
             var taken = 0
             var delivered = 0
-            var waiting: UnsafeContinuation<StorageCompletion?, Never>?
+            var waiting: Answer<StorageCompletion?>?
         }
 
         private let core: QueueCore
         private let requests: [StorageRequest]
-        private let state = Mutex(State())
+        private let state = Locked(State())
 
         init(core: QueueCore, requests: [StorageRequest]) {
             self.core = core
@@ -80,14 +80,14 @@ public struct StorageCompletions: AsyncSequence, Sendable {
         func next() async -> StorageCompletion? {
             startIfNeeded()
             return await withTaskCancellationHandler {
-                await withUnsafeContinuation { (continuation: UnsafeContinuation<StorageCompletion?, Never>) in
-                    let (resume, value): (Bool, StorageCompletion?) = state.withLock { state in
+                await Answer.wait { (answer: Answer<StorageCompletion?>) in
+                    let (isReady, value): (Bool, StorageCompletion?) = state.withLock { state in
                         if let completion = state.pop() { return (true, completion) }
                         if state.delivered == requests.count { return (true, nil) }
-                        state.waiting = continuation
+                        state.waiting = answer
                         return (false, nil)
                     }
-                    if resume { continuation.resume(returning: value) }
+                    if isReady { answer.give(value) }
                 }
             } onCancel: {
                 cancel()
@@ -125,7 +125,7 @@ public struct StorageCompletions: AsyncSequence, Sendable {
 
         private func deliver(_ index: Int, _ result: Result<Int, StorageError>) {
             let completion = StorageCompletion(index: index, tag: requests[index].tag, result: result)
-            let waiting: UnsafeContinuation<StorageCompletion?, Never>? = state.withLock { state in
+            let waiting: Answer<StorageCompletion?>? = state.withLock { state in
                 guard let waiting = exchange(&state.waiting, with: nil) else {
                     state.ready.append(completion)
                     return nil
@@ -133,7 +133,7 @@ public struct StorageCompletions: AsyncSequence, Sendable {
                 state.delivered += 1
                 return waiting
             }
-            waiting?.resume(returning: completion)
+            waiting?.give(completion)
         }
 
         func cancel() {

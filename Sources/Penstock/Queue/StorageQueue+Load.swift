@@ -19,7 +19,10 @@ extension StorageQueue {
         try core.checkOpen(.load, path)
         guard !Task.isCancelled else { throw StorageError(.cancelled, .load, path: path) }
         let priority = priority ?? StoragePriority(Task.currentPriority)
-        if let buffer = try core.loadInline(path, priority) { return buffer }
+        if let (buffer, shouldYield) = try core.loadInline(path, priority) {
+            if shouldYield { await Task.yield() }
+            return buffer
+        }
         return try await core.loadOnRing(path, priority)
     }
 
@@ -89,7 +92,9 @@ extension StorageQueue {
 
 extension QueueCore {
     /// The file, if its path and all of its pages are cached; nil if the ring must do it.
-    func loadInline(_ path: FilePath, _ priority: StoragePriority) throws(StorageError) -> HostBuffer? {
+    func loadInline(
+        _ path: FilePath, _ priority: StoragePriority
+    ) throws(StorageError) -> (buffer: HostBuffer, shouldYield: Bool)? {
         guard inlineLimit > 0 else { return nil }
         let recording = inlineRecorder.begin(priority)
         let flags = StorageFile.Access.readOnly.openFlags
@@ -118,18 +123,15 @@ extension QueueCore {
             guard result > 0 else { return nil }
             count += result
         }
-        inlineRecorder.end(recording, bytes: size)
-        return buffer
+        return (buffer, inlineRecorder.end(recording, bytes: size))
     }
 
     func loadOnRing(_ path: FilePath, _ priority: StoragePriority) async throws(StorageError) -> HostBuffer {
         let box = LoadBox()
         let executor = executor
         let result = await withTaskCancellationHandler {
-            await withUnsafeContinuation {
-                (continuation: UnsafeContinuation<Result<HostBuffer, StorageError>, Never>) in
-                let load = LoadOperation(path, priority: priority, core: self) { continuation.resume(returning: $0) }
-                box.begin(load, on: executor)
+            await Answer.wait { answer in
+                box.begin(LoadOperation(path, priority: priority, core: self) { answer.give($0) }, on: executor)
             }
         } onCancel: {
             box.cancel(on: executor)

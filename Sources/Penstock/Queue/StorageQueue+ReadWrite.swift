@@ -23,7 +23,10 @@ extension StorageQueue {
         label: String? = nil
     ) async throws(StorageError) -> Int {
         let (transfer, inline) = try beginRead(file, offset, slice, priority)
-        if inline.isComplete { return inline.count }
+        if inline.isComplete {
+            if inline.shouldYield { await Task.yield() }
+            return inline.count
+        }
         return try await core.perform(.read, transfer, after: inline, RequestOptions(priority, tag, label, deadline))
     }
 
@@ -58,7 +61,10 @@ extension StorageQueue {
         }
         let transfer = try Transfer(.read, file, offset, pointer, count, core: core)
         let inline = try core.readInline(transfer, priority)
-        if inline.isComplete { return inline.count }
+        if inline.isComplete {
+            if inline.shouldYield { await Task.yield() }
+            return inline.count
+        }
         return try await core.perform(.read, transfer, after: inline, RequestOptions(priority, tag, label, deadline))
     }
 
@@ -177,8 +183,8 @@ extension QueueCore {
         let wait = MemoryWait()
         let arena = arena
         let block = await withTaskCancellationHandler {
-            await withUnsafeContinuation { (continuation: UnsafeContinuation<SlabArena.Block?, Never>) in
-                wait.begin(in: arena, count) { continuation.resume(returning: $0) }
+            await Answer.wait { answer in
+                wait.begin(in: arena, count) { answer.give($0) }
             }
         } onCancel: {
             wait.cancel(in: arena)

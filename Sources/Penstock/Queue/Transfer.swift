@@ -69,6 +69,8 @@ extension QueueCore {
         var isComplete: Bool
         /// The pages were missing, rather than the read too large.
         var isCold: Bool
+        /// Other tasks of this thread have waited long enough.
+        var shouldYield = false
 
         static let nothing = InlineResult(count: 0, isComplete: false, isCold: false)
     }
@@ -102,13 +104,14 @@ extension QueueCore {
             }
         }
         let isComplete = count < wanted || count == transfer.length
+        var shouldYield = false
         if isComplete {
-            inlineRecorder.end(recording, bytes: count)
+            shouldYield = inlineRecorder.end(recording, bytes: count)
             if let trace = configuration.trace {
                 trace(StorageTrace(inline: transfer, count: count, priority, capabilities.driver, start: start))
             }
         }
-        return InlineResult(count: count, isComplete: isComplete, isCold: false)
+        return InlineResult(count: count, isComplete: isComplete, isCold: false, shouldYield: shouldYield)
     }
 
     /// Sends one request to the ring thread and waits for its end.
@@ -130,11 +133,15 @@ extension QueueCore {
                 sendCancellation(submission, generation)
             }
         }
+        precondition(submission.hasEnded.load(ordering: .acquiring), "resumed before the end")
         return try finish(submission, direction, transfer, after: inline)
     }
 
     /// Sends a batch and suspends the task until all of it has ended.
-    func run(_ batch: Submission) async { await runFollowingTask(batch) }
+    func run(_ batch: Submission) async {
+        await runFollowingTask(batch)
+        precondition(batch.hasEnded.load(ordering: .acquiring), "resumed before the end")
+    }
 
     /// Suspends the task until the submission has ended, passing on its cancellation and its escalation.
     private func runFollowingTask(_ submission: Submission) async {

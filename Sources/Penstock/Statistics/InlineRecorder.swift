@@ -21,6 +21,8 @@ final class InlineRecorder: Sendable {
     private static let wordsPerPriority = (buckets + LatencyHistogram.bucketCount + 7) / 8 * 8
     private static let wordsPerShard = wordsPerPriority * StoragePriority.allCases.count
     private static let sampling: UInt64 = 8
+    /// A thread lets its other tasks run after this many requests that did not suspend.
+    private static let burst: UInt64 = 256
 
     // Allocated once, freed with the recorder; the words themselves are atomic.
     private nonisolated(unsafe) let words: UnsafeMutablePointer<Atomic<UInt64>>
@@ -41,11 +43,17 @@ final class InlineRecorder: Sendable {
         return Recording(words: base, start: isSampled ? linux_monotonic_ns() : 0)
     }
 
-    func end(_ recording: Recording, bytes: Int) {
+    /// - Returns: Whether it is time to let other tasks run: a loop of cached reads would never suspend by itself.
+    func end(_ recording: Recording, bytes: Int) -> Bool {
         let base = recording.words
-        base[Self.requests].wrappingAdd(1, ordering: .relaxed)
+        let number = base[Self.requests].wrappingAdd(1, ordering: .relaxed).newValue
         base[Self.bytes].wrappingAdd(UInt64(bytes), ordering: .relaxed)
-        guard recording.start > 0 else { return }
+        if recording.start > 0 { recordLatency(recording) }
+        return number % Self.burst == 0
+    }
+
+    private func recordLatency(_ recording: Recording) {
+        let base = recording.words
         let nanoseconds = linux_monotonic_ns() - recording.start
         base[Self.buckets + LatencyHistogram.bucket(of: nanoseconds)].wrappingAdd(1, ordering: .relaxed)
         base[Self.largest].max(nanoseconds, ordering: .relaxed)
