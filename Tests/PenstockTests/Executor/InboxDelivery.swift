@@ -18,7 +18,7 @@ import Testing
     private final class Tally: Sendable {
         let parks = Atomic<Int>(0)
         let wakes = Atomic<Int>(0)
-        let received = Mutex<[Int: [Int]]>([:])
+        let received = Locked<[Int: [Int]]>([:])
     }
 
     @Test(.timeLimit(.minutes(10))) func everyMessageArrivesOnceAndInItsSendersOrder() async throws {

@@ -1,4 +1,3 @@
-import Synchronization
 import Testing
 
 @testable import Penstock
@@ -7,7 +6,7 @@ import Testing
 @Suite struct SlabArenaWaiters {
     /// What the waiters were given, in the order in which it happened.
     private final class Served: Sendable {
-        private let list = Mutex<[(Int, SlabArena.Block?)]>([])
+        private let list = Locked<[(Int, SlabArena.Block?)]>([])
         func take(_ number: Int) -> @Sendable (SlabArena.Block?) -> Void {
             { block in self.list.withLock { $0.append((number, block)) } }
         }

@@ -1,9 +1,10 @@
 import CTestShims
 import Glibc
-import Penstock
 import Synchronization
 import SystemPackage
 import Testing
+
+@testable import Penstock
 
 /// io_uring refused: by a seccomp filter, as in a container, on a thread of its own so that nobody else is concerned.
 @Suite(.timeLimit(.minutes(10))) struct Refusals {
@@ -12,7 +13,7 @@ import Testing
         let refusal: Int32
         let driver: StorageQueue.Configuration.DriverChoice
         let filtered = Atomic<Int32>(-1)
-        let result = Mutex<Result<StorageQueue, StorageError>?>(nil)
+        let result = Locked<Result<StorageQueue, StorageError>?>(nil)
 
         init(_ refusal: Int32, _ driver: StorageQueue.Configuration.DriverChoice) {
             self.refusal = refusal

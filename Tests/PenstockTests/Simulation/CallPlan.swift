@@ -1,9 +1,9 @@
 import Glibc
-import Penstock
 import PenstockTesting
-import Synchronization
 import SystemPackage
 import Testing
+
+@testable import Penstock
 
 /// One call of a ``Workload``, with the check of its result.
 struct CallPlan: Sendable {
@@ -151,7 +151,7 @@ final class Ledger: Sendable {
     }
 
     private static let mark: Int32 = 0xA5
-    private let state = Mutex(State())
+    private let state = Locked(State())
 
     func end() { state.withLock { $0.ended += 1 } }
     var ended: Int { state.withLock { $0.ended } }

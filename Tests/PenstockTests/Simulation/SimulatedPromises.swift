@@ -1,3 +1,4 @@
+import Glibc
 import Penstock
 import PenstockTesting
 import SystemPackage
@@ -6,7 +7,8 @@ import Testing
 /// The promises of the design, on a disk that has a bad day, over thousands of seeds. A failure names its seed, and
 /// `PENSTOCK_SEED=n` runs that one alone.
 @Suite struct SimulatedPromises {
-    static let seeds = 2400
+    /// `PENSTOCK_SEEDS=n` runs fewer or more; a sanitizer makes each many times slower.
+    static let seeds = getenv("PENSTOCK_SEEDS").flatMap { Int(String(cString: $0)) } ?? 2400
     static let groups = 24
 
     @Test(arguments: 0..<groups)

@@ -59,7 +59,7 @@ import Testing
         await withTaskGroup(of: Void.self) { group in
             for task in 0..<8 {
                 group.addTask {
-                    for _ in 0..<1000 { recorder.end(recorder.begin(.high), bytes: task) }
+                    for _ in 0..<1000 { _ = recorder.end(recorder.begin(.high), bytes: task) }
                 }
             }
         }

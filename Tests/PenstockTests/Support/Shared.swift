@@ -1,10 +1,10 @@
-import Synchronization
+@testable import Penstock
 
 /// A value that many tasks change.
 final class Shared<Value: Sendable>: Sendable {
-    private let value: Mutex<Value>
+    private let value: Locked<Value>
 
-    init(_ value: Value) { self.value = Mutex(value) }
+    init(_ value: Value) { self.value = Locked(value) }
 
     var now: Value { value.withLock { $0 } }
 
