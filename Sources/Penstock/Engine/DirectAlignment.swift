@@ -12,6 +12,11 @@ struct DirectAlignment: Equatable, Sendable {
         self.memory = memory
     }
 
+    /// Whether a transfer is aligned as a whole.
+    func holds(offset: UInt64, address: UInt, length: Int) -> Bool {
+        offset % UInt64(self.offset) == 0 && length % self.offset == 0 && address % UInt(memory) == 0
+    }
+
     /// Nil where the file cannot be read directly.
     init?(_ status: linux_file_status) {
         switch status.direct_offset_alignment {
@@ -69,18 +74,10 @@ struct PiecePlan: Equatable {
         return PiecePlan(route: .bounced(skip: head), offset: position - UInt64(head), length: length, count: count)
     }
 
-    /// A direct write where everything is aligned; else buffered, up to where it is.
+    /// A direct write. Only for requests that are aligned as a whole, see ``DirectAlignment/holds(offset:address:length:)``.
     static func directWrite(
-        at position: UInt64, address: UInt, remaining: Int, limit: Int, alignment: DirectAlignment
+        at position: UInt64, remaining: Int, limit: Int, alignment: DirectAlignment
     ) -> PiecePlan {
-        let head = Int(position % UInt64(alignment.offset))
-        let toBoundary = head == 0 ? 0 : alignment.offset - head
-        guard (address &+ UInt(toBoundary)) % UInt(alignment.memory) == 0 else {
-            return buffered(at: position, remaining: remaining, limit: limit)
-        }
-        guard head == 0, remaining >= alignment.offset else {
-            return buffered(at: position, remaining: min(remaining, head == 0 ? remaining : toBoundary), limit: limit)
-        }
         let length = max(min(remaining, limit) / alignment.offset * alignment.offset, alignment.offset)
         return PiecePlan(route: .direct, offset: position, length: length, count: length)
     }

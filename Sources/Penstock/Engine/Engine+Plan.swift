@@ -15,8 +15,7 @@ extension Engine {
         var plan: PiecePlan
         switch record.pointee.direction {
         case .write:
-            plan = .directWrite(
-                at: position, address: address, remaining: remaining, limit: limit, alignment: alignment)
+            plan = .directWrite(at: position, remaining: remaining, limit: limit, alignment: alignment)
         case .read:
             plan = .directRead(
                 at: position, address: address, remaining: remaining, limit: limit, alignment: alignment,
@@ -40,7 +39,8 @@ extension Engine {
         guard let alignment = file.alignment, alignment.offset <= BounceStore.blockSize else { return nil }
         switch file.caching {
         case .buffered, .uncached: return nil
-        case .direct: break
+        case .direct:
+            guard record.pointee.direction == .read || mayWriteDirectly(record, alignment, file) else { return nil }
         case .automatic:
             guard record.pointee.direction == .read, record.pointee.length >= Self.bulkSize else { return nil }
             if record.pointee.issued == 0, !record.pointee.isCold {
@@ -49,6 +49,18 @@ extension Engine {
             guard record.pointee.isCold else { return nil }
         }
         return openDirectly(file) ? alignment : nil
+    }
+
+    /// A write goes around the page cache as a whole or not at all, and once one has not, neither do the file's later ones:
+    /// a direct write beside a dirty page of the same folio cannot drop that page, and the next `fsync` reports EIO.
+    private func mayWriteDirectly(
+        _ record: UnsafeMutablePointer<RequestRecord>, _ alignment: DirectAlignment, _ file: StorageFile
+    ) -> Bool {
+        let isAligned = alignment.holds(
+            offset: record.pointee.offset, address: UInt(bitPattern: record.pointee.address),
+            length: record.pointee.length)
+        if !isAligned { file.onRing.writesThroughCache = true }
+        return !file.onRing.writesThroughCache
     }
 
     /// Makes sure that the file has a descriptor for direct I/O. False, for good, when the file system refuses.

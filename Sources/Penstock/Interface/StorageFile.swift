@@ -43,8 +43,8 @@ public final class StorageFile: Sendable {
         case automatic
         /// Always through the page cache.
         case buffered
-        /// Around the page cache (`O_DIRECT`), at any offset, length and destination alignment. Falls back to buffered
-        /// where the file system refuses.
+        /// Around the page cache (`O_DIRECT`). Reads at any offset, length and destination alignment; writes from the
+        /// first unaligned one on go through the page cache. Falls back to buffered where the file system refuses.
         case direct
         /// Through the page cache, leaving nothing behind in it (`RWF_DONTCACHE`, Linux 6.14; else advice afterwards).
         case uncached
@@ -83,6 +83,8 @@ public final class StorageFile: Sendable {
         var closing: [FileClosing] = []
         var descriptorIsOpen = true
         var refusesUncached = false
+        /// A write was not aligned, so all of them go through the page cache.
+        var writesThroughCache = false
     }
 
     init(

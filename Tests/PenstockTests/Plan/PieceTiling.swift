@@ -74,18 +74,31 @@ import Testing
         }
     }
 
-    @Test func directWritesTileTheRequestAndObeyTheAlignment() {
-        forEachSeed("direct writes", count: 5000) { random in
-            let request = Request(&random)
-            let (plans, complaint) = request.pieces { position, address, remaining in
-                .directWrite(
-                    at: position, address: address, remaining: remaining, limit: request.limit,
-                    alignment: request.alignment)
+    @Test func alignedWritesGoDirectlyAndTileTheRequest() {
+        let alignment = DirectAlignment(offset: 512, memory: 512)
+        forEachSeed("direct writes", count: 1000) { random in
+            let start = UInt64(512 * Int.random(in: 0...1000, using: &random))
+            let length = 512 * Int.random(in: 1...5000, using: &random)
+            let limit = 4096 * Int.random(in: 1...64, using: &random)
+            var done = 0
+            while done < length {
+                let plan = PiecePlan.directWrite(
+                    at: start + UInt64(done), remaining: length - done, limit: limit, alignment: alignment)
+                #expect(plan.route == .direct && plan.offset == start + UInt64(done), "seed \(random.seed)")
+                #expect(
+                    plan.length == plan.count && plan.count <= limit && plan.count % 512 == 0, "seed \(random.seed)")
+                done += plan.count
             }
-            #expect(complaint == nil, "seed \(random.seed): \(request), \(plans.last!)")
-            let bounced = plans.contains { if case .bounced = $0.route { true } else { false } }
-            #expect(!bounced, "seed \(random.seed): writes do not bounce")
+            #expect(done == length, "seed \(random.seed)")
         }
+    }
+
+    @Test func alignmentHoldsOnlyForTheWholeTransfer() {
+        let alignment = DirectAlignment(offset: 4096, memory: 512)
+        #expect(alignment.holds(offset: 8192, address: 1024, length: 12288))
+        #expect(!alignment.holds(offset: 8193, address: 1024, length: 12288))
+        #expect(!alignment.holds(offset: 8192, address: 1000, length: 12288))
+        #expect(!alignment.holds(offset: 8192, address: 1024, length: 12289))
     }
 
     @Test func alignedBulkReadsBounceNothing() {
