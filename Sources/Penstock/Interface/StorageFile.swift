@@ -45,6 +45,7 @@ public final class StorageFile: Sendable {
         case buffered
         /// Around the page cache (`O_DIRECT`). Reads at any offset, length and destination alignment; writes from the
         /// first unaligned one on go through the page cache. Falls back to buffered where the file system refuses.
+        /// A read that meets the end of the file may change the slice behind the bytes that it returns.
         case direct
         /// Through the page cache, leaving nothing behind in it (`RWF_DONTCACHE`, Linux 6.14; else advice afterwards).
         case uncached

@@ -17,6 +17,8 @@ extension StorageFile {
             // The inode is in memory as long as the file is open: this never waits for a local disk.
             var status = linux_file_status()
             let result = linux_status(descriptor, &status)
+            // A close meanwhile may have put the inert descriptor in the file's place.
+            try checkOpen(.size)
             if result == 0 { return status.size }
             throw StorageError(errno: -result, .size, path: path)
         }

@@ -120,7 +120,7 @@ struct BenchRead: AsyncParsableCommand {
     private func directCases(_ session: BenchSession) -> [LazyCase] {
         let title = "O_DIRECT 4 KiB neighbours, perform of 128 (merged)"
         let neighbours = LazyCase(name: title) {
-            let offsets = (0..<32768).map { UInt64($0 * 4096) }
+            let offsets = (0..<32768).map { UInt64($0 * 4096) % session.file.size }
             let reads = try BenchReads(
                 session.file, direct: true, blockSize: 4096, offsets: offsets,
                 buffers: AlignedBuffers(count: 128, size: 4096))
