@@ -38,6 +38,13 @@ extension StorageQueue {
                 results[Int(record.index)] = Self.result(of: record, in: requests, after: results[Int(record.index)])
             } else if record.outcome.failure == .none {
                 record.distribute(over: requests) { results[$0] = .success($1) }
+            } else if [.cancelled, .deadlineExceeded, .queueClosed].contains(record.outcome.failure) {
+                // Asked for: each of them has ended, and must not be begun again.
+                for place in record.index..<record.index + record.mergedCount {
+                    var part = record
+                    part.index = place
+                    results[Int(place)] = Self.result(of: part, in: requests, after: .success(0))
+                }
             } else {
                 apart += Int(record.index)..<Int(record.index + record.mergedCount)
             }
