@@ -12,6 +12,7 @@ let package = Package(
     products: [
         .library(name: "Penstock", targets: ["Penstock"]),
         .library(name: "PenstockTesting", targets: ["PenstockTesting"]),
+        .library(name: "PenstockVulkan", targets: ["PenstockVulkan"]),
         .executable(name: "penstock", targets: ["penstock"]),
         .executable(name: "asset-streamer", targets: ["AssetStreamer"]),
     ],
@@ -38,6 +39,16 @@ let package = Package(
         .target(
             name: "PenstockTesting",
             dependencies: ["CLinux", "Penstock", .product(name: "SystemPackage", package: "swift-system")],
+            swiftSettings: swiftSettings
+        ),
+        .target(name: "CVulkan"),
+        .target(
+            name: "PenstockVulkan",
+            dependencies: [
+                "CLinux", "CVulkan", "Penstock",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "SystemPackage", package: "swift-system"),
+            ],
             swiftSettings: swiftSettings
         ),
         .target(name: "CBaselines", linkerSettings: [.linkedLibrary("uring")]),
@@ -67,6 +78,17 @@ let package = Package(
             name: "PenstockTests",
             dependencies: [
                 "CTestShims", "Penstock", "PenstockTesting",
+                .product(name: "SystemPackage", package: "swift-system"),
+            ],
+            swiftSettings: swiftSettings
+        ),
+        // A Vulkan driver that checks every call, for what lavapipe cannot show.
+        .target(
+            name: "FakeVulkan", dependencies: ["CVulkan"], path: "Tests/FakeVulkan", swiftSettings: swiftSettings),
+        .testTarget(
+            name: "PenstockVulkanTests",
+            dependencies: [
+                "CTestShims", "CVulkan", "FakeVulkan", "Penstock", "PenstockTesting", "PenstockVulkan",
                 .product(name: "SystemPackage", package: "swift-system"),
             ],
             swiftSettings: swiftSettings

@@ -1,0 +1,2 @@
+// SwiftPM builds a C target only if it has a source file.
+#include "penstock_vulkan.h"
