@@ -38,6 +38,8 @@ struct PiecePlan: Equatable {
         case direct
         /// Directly into a bounce block, of which the piece's bytes start at `skip`.
         case bounced(skip: Int)
+        /// Directly into staging memory, in which the piece's bytes start at `skip`.
+        case landed(skip: Int)
     }
 
     var route: Route
@@ -72,6 +74,23 @@ struct PiecePlan: Equatable {
         let count = min(remaining, wanted)
         let length = (head + count + alignment.offset - 1) / alignment.offset * alignment.offset
         return PiecePlan(route: .bounced(skip: head), offset: position - UInt64(head), length: length, count: count)
+    }
+
+    /// A direct read into staging memory, which takes whole blocks; nil where the bytes would start at a place that their
+    /// destination cannot be copied from.
+    ///
+    /// - Parameters:
+    ///   - limit: Bytes that the system call moves, at most; `.max` where the count must not change.
+    ///   - landing: What `skip` must be a multiple of.
+    static func landed(
+        at position: UInt64, count: Int, limit: Int, alignment: DirectAlignment, landing: Int
+    ) -> PiecePlan? {
+        let head = Int(position % UInt64(alignment.offset))
+        guard head % landing == 0, alignment.memory <= SlabArena.smallestBlock else { return nil }
+        // A piece that starts inside a block ends at one, so that the next need not.
+        let count = limit == .max ? count : min(count, limit - head)
+        let length = (head + count + alignment.offset - 1) / alignment.offset * alignment.offset
+        return PiecePlan(route: .landed(skip: head), offset: position - UInt64(head), length: length, count: count)
     }
 
     /// A direct write. Only for requests that are aligned as a whole, see ``DirectAlignment/holds(offset:address:length:)``.

@@ -41,7 +41,7 @@ extension Engine {
         if hasEndedEarly(record) { return endPiece(slot, errno: 0) }
         if piece.pointee.plan.route != .buffered {
             // A direct read that stops inside a block has met the end of the file.
-            let unit = record.pointee.file._withUnsafeGuaranteedRef { $0.alignment?.offset ?? 4096 }
+            let unit = record.pointee.file!._withUnsafeGuaranteedRef { $0.alignment?.offset ?? 4096 }
             let overhang = piece.pointee.progress % unit
             if overhang != 0 {
                 if record.pointee.direction == .read { return endPiece(slot, errno: 0) }
@@ -67,11 +67,11 @@ extension Engine {
             piece.pointee.wasStray = true
         case EOPNOTSUPP where piece.pointee.wasUncached:
             // The kernel or file system does not know `RWF_DONTCACHE`; every piece in flight finds that out for itself.
-            record.pointee.file._withUnsafeGuaranteedRef { $0.onRing.refusesUncached = true }
+            record.pointee.file!._withUnsafeGuaranteedRef { $0.onRing.refusesUncached = true }
             retry(slot, errno: errno)
         case EINVAL, EOPNOTSUPP, EFAULT, ENOTBLK:
             guard piece.pointee.plan.route != .buffered else { return endPiece(slot, errno: errno) }
-            record.pointee.file._withUnsafeGuaranteedRef { demote($0, errno: errno, wholeDevice: errno != EFAULT) }
+            record.pointee.file!._withUnsafeGuaranteedRef { demote($0, errno: errno, wholeDevice: errno != EFAULT) }
             replan(slot)
             retry(slot, errno: errno)
         default: endPiece(slot, errno: errno)
@@ -100,26 +100,26 @@ extension Engine {
 
     // MARK: Ends
 
-    private func endPiece(_ slot: Int, errno: Int32) {
+    func endPiece(_ slot: Int, errno: Int32) {
         let piece = pieces[slot].pointee
+        if piece.block != nil, record(of: pieces[slot]).pointee.direction == .read {
+            return endStagedRead(slot, errno: errno)
+        }
         let submission = piece.submission!.takeUnretainedValue()  // its lane retains it until its records have ended
         let record = submission.records + Int(piece.record)
         var moved = piece.progress
         if case .bounced(let skip) = piece.plan.route {
             moved = max(0, min(moved - skip, piece.plan.count))
             let block = UnsafeRawPointer(bounce.address(of: piece.bounceBlock))
-            (record.pointee.address + piece.start).copyMemory(from: block + skip, byteCount: moved)
+            piece.memory.copyMemory(from: block + skip, byteCount: moved)
             bounce.giveBack(piece.bounceBlock)
         }
+        if let block = piece.block { sinks[Int(record.pointee.sink)].staging.release(block) }
         pieces.free(slot)
         scheduler.finished(bytes: piece.plan.count)
         record.pointee.piecesInFlight -= 1
         if errno != 0 {
-            let reason = record.pointee.cancelReason
-            var failure = errno == ECANCELED && reason != .none ? reason : StorageError.Code(errno: errno).kind
-            // Sent just before the close, arrived just after it.
-            if errno == EBADF, record.pointee.file._withUnsafeGuaranteedRef({ $0.isClosed }) { failure = .fileClosed }
-            fail(record, failure, errno: errno)
+            fail(record, errno: errno)
         } else if moved < piece.plan.count {
             // The bytes end here; whatever pieces behind this one have found lies past the end.
             record.pointee.end = min(record.pointee.end, piece.start + moved)
@@ -128,6 +128,15 @@ extension Engine {
         if record.pointee.piecesInFlight == 0, record.pointee.issued >= record.pointee.length {
             end(submission, Int(piece.record))
         }
+    }
+
+    /// A piece has failed with the errno, or has been cancelled.
+    func fail(_ record: UnsafeMutablePointer<RequestRecord>, errno: Int32) {
+        let reason = record.pointee.cancelReason
+        var failure = errno == ECANCELED && reason != .none ? reason : StorageError.Code(errno: errno).kind
+        // Sent just before the close, arrived just after it.
+        if errno == EBADF, record.pointee.file!._withUnsafeGuaranteedRef({ $0.isClosed }) { failure = .fileClosed }
+        fail(record, failure, errno: errno)
     }
 
     /// Notes the first failure and issues nothing more of the record.
@@ -145,7 +154,11 @@ extension Engine {
         assert(!record.pointee.hasEnded && record.pointee.piecesInFlight == 0)
         record.pointee.hasEnded = true
         if record.pointee.outcome.failure == .none { record.pointee.outcome.count = record.pointee.end }
-        record.pointee.file._withUnsafeGuaranteedRef { file in
+        if record.pointee.direction == .read, let block = exchange(&record.pointee.landed, with: nil) {
+            // Cancelled before it could go on. A readback's memory is its caller's.
+            sinks[Int(record.pointee.sink)].staging.release(block)
+        }
+        record.pointee.file?._withUnsafeGuaranteedRef { file in
             file.onRing.pending -= 1
             if file.onRing.pending == 0, !file.onRing.closing.isEmpty { finishClosing(file) }
         }

@@ -4,13 +4,17 @@ import Logging
 
 /// How a piece travels: through the page cache, around it, or around it by way of a bounce block.
 extension Engine {
-    func plan(_ record: UnsafeMutablePointer<RequestRecord>, piece: UnsafeMutablePointer<PieceTable.Slot>) -> PiecePlan
-    {
+    /// The request's next piece; nil while there is no staging memory for it.
+    func plan(
+        _ record: UnsafeMutablePointer<RequestRecord>, piece: UnsafeMutablePointer<PieceTable.Slot>
+    ) -> PiecePlan? {
+        guard record.pointee.sink < 0 else { return planStaged(record, piece: piece) }
+        piece.pointee.memory = record.pointee.address + record.pointee.issued
         let position = record.pointee.offset + UInt64(record.pointee.issued)
         let remaining = record.pointee.length - record.pointee.issued
         let limit = configuration.pieceSize
-        let address = UInt(bitPattern: record.pointee.address) + UInt(record.pointee.issued)
-        let alignment = record.pointee.file._withUnsafeGuaranteedRef { directAlignment(of: $0, for: record) }
+        let address = UInt(bitPattern: piece.pointee.memory)
+        let alignment = record.pointee.file!._withUnsafeGuaranteedRef { directAlignment(of: $0, for: record) }
         guard let alignment else { return .buffered(at: position, remaining: remaining, limit: limit) }
         var plan: PiecePlan
         switch record.pointee.direction {
@@ -33,10 +37,11 @@ extension Engine {
     }
 
     /// The file's alignment if this record's pieces shall go around the page cache.
-    private func directAlignment(
+    func directAlignment(
         of file: StorageFile, for record: UnsafeMutablePointer<RequestRecord>
     ) -> DirectAlignment? {
-        guard let alignment = file.alignment, alignment.offset <= BounceStore.blockSize else { return nil }
+        guard !record.pointee.mustBuffer, let alignment = file.alignment, alignment.offset <= BounceStore.blockSize
+        else { return nil }
         switch file.caching {
         case .buffered, .uncached: return nil
         case .direct:
@@ -93,21 +98,21 @@ extension Engine {
         let piece = pieces[slot]
         let record = piece.pointee.submission!._withUnsafeGuaranteedRef { $0.records + Int(piece.pointee.record) }
         let plan = piece.pointee.plan
-        return record.pointee.file._withUnsafeGuaranteedRef { file in
+        return record.pointee.file!._withUnsafeGuaranteedRef { file in
             var operation = DriverOperation(record.pointee.direction == .read ? .read : .write)
             operation.offset = plan.offset + UInt64(piece.pointee.progress)
             operation.length = UInt32(plan.length - piece.pointee.progress)
             switch plan.route {
             case .buffered:
                 operation.descriptor = file.descriptor
-                operation.address = record.pointee.address + piece.pointee.start + piece.pointee.progress
+                operation.address = piece.pointee.memory + piece.pointee.progress
                 operation.fixedFile = attached(&file.onRing.fixedFile, file.descriptor)
                 operation.runsLong = plan.length > Self.largestInlinePiece
                 operation.uncached = file.caching == .uncached && !file.onRing.refusesUncached
                 piece.pointee.wasUncached = operation.uncached
-            case .direct:
+            case .direct, .landed:
                 operation.descriptor = file.onRing.directDescriptor
-                operation.address = record.pointee.address + piece.pointee.start + piece.pointee.progress
+                operation.address = piece.pointee.memory + piece.pointee.progress
                 operation.fixedFile = attached(&file.onRing.directFixedFile, file.onRing.directDescriptor)
                 operation.fixedBuffer = fixedBuffer(record.pointee.slab, operation.address!)
             case .bounced:

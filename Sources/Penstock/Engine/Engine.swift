@@ -39,6 +39,7 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
     let driver: any StorageDriver
     let configuration: StorageQueue.Configuration
     let arena: SlabArena
+    let sinks: SinkTable
     let logger: Logger?
 
     // In release builds without dynamic exclusivity checks: one thread, and they cost a tenth of a small read.
@@ -60,6 +61,13 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
     var controls: [Int: (Int32) -> Void] = [:]
     var waitingControls: Deque<(DriverOperation, (Int32) -> Void)> = []
     var barriers: [Scheduler.BarrierID: () -> Void] = [:]
+    /// What sinks have.
+    #if !DEBUG
+    @exclusivity(unchecked)
+    #endif
+    var sinkPieces = NumberedStore<SinkPiece>()
+    var stagingWaiters: [(id: Scheduler.EntryID, submission: Submission, sink: Int)] = []
+    var isWaitingForStaging = [Bool](repeating: false, count: SinkTable.capacity)
     /// Whole-file loads on their way.
     var loads: [ObjectIdentifier: LoadOperation] = [:]
     var deadlines = Heap<Deadline>()
@@ -97,12 +105,13 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
 
     init(
         loop: JobLoop, driver: any StorageDriver, configuration: StorageQueue.Configuration,
-        arena: SlabArena, logger: Logger?
+        arena: SlabArena, sinks: SinkTable, logger: Logger?
     ) {
         self.loop = loop
         self.driver = driver
         self.configuration = configuration
         self.arena = arena
+        self.sinks = sinks
         self.logger = logger
         let depth = min(configuration.requestsInFlight, driver.capacity - Self.controlSlots)
         scheduler = Scheduler(configuration.limits(depth: depth))
@@ -128,6 +137,7 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
             loop.takeInbox { $0.receive(in: self) }
             loop.runJobs()
             dispatch()
+            flushSinks()
             driver.flush()
             // What has ended leaves room for what waits.
             let ended = harvest()
@@ -142,11 +152,12 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
         }
         logger?.debug("storage queue has shut down", metadata: ["queue": "\(configuration.name)"])
         if inertDescriptor >= 0 { _ = linux_close(inertDescriptor) }
+        for index in 0..<sinks.count { sinks[index].close() }
         loop.dismissEngine()
         driver.close()
     }
 
-    private var isIdle: Bool { pieces.inUse == 0 && waitingControls.isEmpty && scheduler.isIdle && loads.isEmpty }
+    private var isIdle: Bool { pieces.inUse == 0 && waitingControls.isEmpty && scheduler.isIdle && loads.isEmpty && !sinksAreBusy }
 
     /// From any thread.
     func wake() { driver.wake() }
@@ -161,6 +172,7 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
             for index in 0..<count { complete(completions[index]) }
             total += count
         } while count == completions.count
+        total += reapSinks()
         expireDeadlines()
         if !barriers.isEmpty {
             for barrier in scheduler.takeReachedBarriers() { barriers.removeValue(forKey: barrier)?() }
@@ -170,9 +182,10 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
 
     private func park() {
         // With reads in flight the disk is the one to wait for, and the kernel does that better.
-        if spins, issuedInTurn > 0, pieces.inUse == 0, spinFindsWork() { return }
+        if spins, issuedInTurn > 0, pieces.inUse == 0, sinksAreWorthSpinning, spinFindsWork() { return }
         issuedInTurn = 0
         guard loop.inbox.park() else { return }
+        for index in 0..<sinks.count where sinks[index].isBusy { sinks[index].armWakeUp() }
         driver.park(timeout: timeUntilDeadline(), inFlight: pieces.inUse)
         loop.inbox.unpark()
     }
@@ -182,11 +195,18 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
         let end = linux_monotonic_ns() + UInt64(configuration.spinMicroseconds) * 1000
         repeat {
             for _ in 0..<16 {
-                if !loop.inbox.isEmpty || driver.hasCompletions { return true }
+                if !loop.inbox.isEmpty || driver.hasCompletions || sinksHaveResults { return true }
                 linux_spin_hint()
             }
         } while linux_monotonic_ns() < end
         return false
+    }
+
+    private var sinksHaveResults: Bool { (0..<sinks.count).contains { sinks[$0].hasResults } }
+
+    /// With much on a device, the device is the one to wait for, and it may want this core.
+    private var sinksAreWorthSpinning: Bool {
+        (0..<sinks.count).allSatisfy { !sinks[$0].isBusy || sinks[$0].isWorthSpinning }
     }
 
     // MARK: Stopping
@@ -244,7 +264,7 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
         if id.index == lanes.count { lanes.append(lane) } else { lanes[id.index] = lane }
         for index in lane.cursor..<lane.end where !submission.records[index].hasEnded {
             submission.records[index].entry = id
-            submission.records[index].file._withUnsafeGuaranteedRef { $0.onRing.pending += 1 }
+            submission.records[index].file?._withUnsafeGuaranteedRef { $0.onRing.pending += 1 }
             let time = submission.records[index].deadline
             guard time != .max else { continue }
             let (deadline, overflow) = submission.submittedAt.addingReportingOverflow(time)
@@ -261,7 +281,10 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
         while lane.cursor < lane.end {
             let record = records + lane.cursor
             let rest = record.pointee.length - record.pointee.issued
-            if !record.pointee.hasEnded, rest > 0 { return min(rest, configuration.pieceSize) }
+            if !record.pointee.hasEnded, rest > 0 {
+                // What has landed takes no room on the disk.
+                return record.pointee.landed != nil ? 0 : min(rest, configuration.pieceSize)
+            }
             lane.cursor += 1
         }
         return nil
@@ -314,22 +337,36 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
         let index = lanes[id.index].cursor
         lanes[id.index].issuing = index
         let record = submission.records + index
+        guard record.pointee.landed == nil else {
+            issueLanded(id, submission, index)
+            return 0
+        }
         let slot = pieces.take(.piece)
         let piece = pieces[slot]
         piece.pointee.submission = Unmanaged.passUnretained(submission)
         piece.pointee.record = Int32(index)
         piece.pointee.start = record.pointee.issued
         if configuration.trace != nil, record.pointee.firstIssuedAt == 0 { record.pointee.firstIssuedAt = driver.now }
-        piece.pointee.plan = plan(record, piece: piece)
+        guard let plan = plan(record, piece: piece) else {
+            pieces.free(slot)
+            scheduler.proceed(id, rest: .paused)
+            waitForStaging(id, Int(record.pointee.sink))
+            return 0
+        }
+        piece.pointee.plan = plan
         record.pointee.issued += piece.pointee.plan.count
         record.pointee.piecesInFlight += 1
         scheduler.issued(id, bytes: piece.pointee.plan.count, rest: rest(of: id, after: index))
+        if record.pointee.sink >= 0, record.pointee.direction == .write {
+            fetch(slot)
+            return 0
+        }
         start(slot)
         return piece.pointee.plan.route == .buffered && piece.pointee.plan.length <= Self.largestInlinePiece
             ? piece.pointee.plan.length : 0
     }
 
-    private func rest(of id: Scheduler.EntryID, after record: Int) -> Scheduler.Rest {
+    func rest(of id: Scheduler.EntryID, after record: Int) -> Scheduler.Rest {
         guard let bytes = advance(&lanes[id.index]) else { return .drained }
         return configuration.ordering == .serial && lanes[id.index].cursor != record ? .paused : .piece(bytes)
     }

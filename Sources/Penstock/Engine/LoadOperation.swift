@@ -180,8 +180,8 @@ extension StorageError {
     /// The same error, as part of a larger operation.
     func during(_ operation: Operation) -> StorageError {
         StorageError(
-            code, operation, path: path, offset: offset, length: length, errno: errno, message: message,
-            underlying: underlying)
+            code, operation, path: path, offset: offset, length: length, errno: errno, vulkanResult: vulkanResult,
+            message: message, underlying: underlying)
     }
 }
 

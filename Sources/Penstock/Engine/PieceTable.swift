@@ -20,6 +20,10 @@ struct PieceTable: ~Copyable {
         /// The last attempt was sent with `RWF_DONTCACHE`.
         var wasUncached = false
         var submission: Unmanaged<Submission>?
+        /// Where the piece's bytes land or come from.
+        var memory = UnsafeMutableRawPointer(bitPattern: SlabArena.smallestBlock)!
+        /// Staging memory, where the request has a sink.
+        var block: SlabArena.Block?
         var record: Int32 = 0
         var plan = PiecePlan(route: .buffered, offset: 0, length: 0, count: 0)
         /// Where the piece's bytes start in its request.

@@ -6,7 +6,7 @@ extension RequestRecord {
     /// - Parameter limit: Bytes that the two may have together.
     mutating func absorb(_ next: RequestRecord, limit: Int) -> Bool {
         guard next.mayMerge, mayMerge, next.index == index + mergedCount, next.direction == direction,
-            next.file.toOpaque() == file.toOpaque(), next.priority == priority, next.tag == tag, next.slab == slab,
+            next.file!.toOpaque() == file!.toOpaque(), next.priority == priority, next.tag == tag, next.slab == slab,
             next.offset == offset + UInt64(length), next.address == address + length, length + next.length <= limit
         else { return false }
         length += next.length
@@ -19,7 +19,7 @@ extension RequestRecord {
     func distribute(over requests: [StorageRequest], _ body: (_ index: Int, _ count: Int) -> Void) {
         var left = outcome.count
         for index in Int(index)..<Int(index + mergedCount) {
-            let count = min(left, requests[index].slice.count)
+            let count = min(left, requests[index].count)
             left -= count
             body(index, count)
         }

@@ -9,9 +9,13 @@ struct RequestRecord {
         var failure: StorageError.Code.Kind = .none
         /// The kernel's word, if it was the kernel; positive.
         var errno: Int32 = 0
+        /// A device's word, if it was a device.
+        var deviceResult: Int32 = 0
     }
 
-    var file: Unmanaged<StorageFile>
+    /// Nil: the bytes are in memory and only go on to a sink, or come from one.
+    var file: Unmanaged<StorageFile>?
+    /// The caller's memory; of no meaning for a request with a sink.
     var address: UnsafeMutableRawPointer
     var offset: UInt64
     var length: Int
@@ -24,6 +28,16 @@ struct RequestRecord {
     var followsTask = false
     /// The arena slab that `address` lies in; −1: memory from elsewhere.
     var slab: Int32 = -1
+    /// The number of the sink that the bytes go on to, or come from; −1: they stay in the caller's memory.
+    var sink: Int8 = -1
+    var target = SinkTarget(handle: 0, offset: 0)
+    /// Staging memory in which the bytes have landed on the caller's thread, or which a readback shall fill. The record's
+    /// until a sink accepts it.
+    var landed: SlabArena.Block?
+    /// Other requests of the same call follow, so that its end is not this one's.
+    var isPart = false
+    /// The memory is mapped from a device: the kernel cannot pin it for direct I/O.
+    var mustBuffer = false
     /// The inline path found the pages missing.
     var isCold = false
     /// Where the request stands in the caller's list, which priorities may have re-ordered.
@@ -41,6 +55,8 @@ struct RequestRecord {
     /// Bytes there are, as far as is known: less than `length` once a piece met the end of the file.
     var end: Int
     var piecesInFlight: Int32 = 0
+    /// How many of them are a sink's now.
+    var piecesInSink: Int32 = 0
     var hasEnded = false
     /// Why it has been asked to end early.
     var cancelReason: StorageError.Code.Kind = .none
@@ -49,11 +65,11 @@ struct RequestRecord {
     var outcome = Outcome()
 
     init(
-        _ direction: Direction, file: StorageFile, address: UnsafeMutableRawPointer, offset: UInt64, length: Int,
+        _ direction: Direction, file: StorageFile?, address: UnsafeMutableRawPointer, offset: UInt64, length: Int,
         priority: StoragePriority
     ) {
         self.direction = direction
-        self.file = Unmanaged.passUnretained(file)
+        self.file = file.map(Unmanaged.passUnretained)
         self.address = address
         self.offset = offset
         self.length = length

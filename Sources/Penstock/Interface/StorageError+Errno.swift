@@ -53,6 +53,9 @@ extension StorageError.Code {
         case .busy: "the kernel kept asking to try again"
         case .io: "the device reported an error; check the kernel log and the disk"
         case .unavailable: "could not be set up on this machine"
+        case .deviceLost: "the GPU was lost; make a new device, and a new queue for it"
+        case .deviceMemory: "the GPU is out of memory; free some buffers or raise the budget"
+        case .device: "a Vulkan command failed"
         case .other: "the operation failed"
         }
     }

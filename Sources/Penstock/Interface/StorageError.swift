@@ -17,6 +17,7 @@ public struct StorageError: Error, Sendable {
             case invalidRange, invalidArgument, notFound, permissionDenied, alreadyExists
             case isDirectory, unsupportedFileType, notSupported, badDescriptor, badAddress, tooManyOpenFiles
             case noSpace, fileTooLarge, readOnly, outOfMemory, memoryLimit, busy, io, unavailable, other
+            case deviceLost, deviceMemory, device
         }
 
         package let kind: Kind
@@ -70,6 +71,12 @@ public struct StorageError: Error, Sendable {
         public static let io = Code(.io)
         /// A driver or a thread could not be set up; the message says which and why.
         public static let unavailable = Code(.unavailable)
+        /// The GPU was lost: nothing can be streamed to it until its device has been made anew. `VK_ERROR_DEVICE_LOST`.
+        public static let deviceLost = Code(.deviceLost)
+        /// The GPU has no memory left, or the budget is used up. `VK_ERROR_OUT_OF_DEVICE_MEMORY`.
+        public static let deviceMemory = Code(.deviceMemory)
+        /// A Vulkan command failed in another way; ``StorageError/vulkanResult`` says how.
+        public static let device = Code(.device)
         /// Any other errno.
         public static let other = Code(.other)
 
@@ -79,7 +86,7 @@ public struct StorageError: Error, Sendable {
 
     /// What was being done.
     public enum Operation: String, Sendable {
-        case setUp, open, close, read, write, load, size, allocate, preallocate, truncate, sync
+        case setUp, open, close, read, write, load, size, allocate, preallocate, truncate, sync, copy
     }
 
     // A class behind the struct keeps `Result<Int, StorageError>`, of which batches hold thousands, at nine bytes.
@@ -90,12 +97,13 @@ public struct StorageError: Error, Sendable {
         let offset: UInt64?
         let length: Int?
         let errno: Errno?
+        let vulkanResult: Int32?
         let message: String
         let underlying: (any Error)?
 
         init(
             code: Code, operation: Operation, path: FilePath?, offset: UInt64?, length: Int?, errno: Errno?,
-            message: String, underlying: (any Error)?
+            vulkanResult: Int32?, message: String, underlying: (any Error)?
         ) {
             self.code = code
             self.operation = operation
@@ -103,6 +111,7 @@ public struct StorageError: Error, Sendable {
             self.offset = offset
             self.length = length
             self.errno = errno
+            self.vulkanResult = vulkanResult
             self.message = message
             self.underlying = underlying
         }
@@ -113,11 +122,11 @@ public struct StorageError: Error, Sendable {
     /// Makes an error, for code that stands in for a queue, such as a test's own fake.
     public init(
         _ code: Code, _ operation: Operation, path: FilePath? = nil, offset: UInt64? = nil, length: Int? = nil,
-        errno: Errno? = nil, message: String? = nil, underlying: (any Error)? = nil
+        errno: Errno? = nil, vulkanResult: Int32? = nil, message: String? = nil, underlying: (any Error)? = nil
     ) {
         storage = Storage(
             code: code, operation: operation, path: path, offset: offset, length: length, errno: errno,
-            message: message ?? code.advice, underlying: underlying)
+            vulkanResult: vulkanResult, message: message ?? code.advice, underlying: underlying)
     }
 
     /// The kind of failure.
@@ -132,6 +141,8 @@ public struct StorageError: Error, Sendable {
     public var length: Int? { storage.length }
     /// What the kernel said, where it was the kernel that refused.
     public var errno: Errno? { storage.errno }
+    /// What Vulkan said, a `VkResult`, where it was Vulkan that refused.
+    public var vulkanResult: Int32? { storage.vulkanResult }
     /// What happened and what to do about it, for people.
     public var message: String { storage.message }
     /// The error behind this one, if there is one.
@@ -147,6 +158,7 @@ extension StorageError: CustomStringConvertible {
         if let length { text += " (\(length) bytes)" }
         text += ": \(message) [\(code)"
         if let errno { text += ", errno \(errno.rawValue): \(errno)" }
+        if let vulkanResult { text += ", VkResult \(vulkanResult)" }
         text += "]"
         if let underlying { text += "\n  because: \(underlying)" }
         return text

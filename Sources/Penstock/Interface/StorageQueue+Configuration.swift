@@ -38,6 +38,9 @@ extension StorageQueue {
         public var inlineLimit = 1 << 20
         /// Host memory for buffers, at most. Who asks for more waits until some is returned.
         public var hostMemoryLimit = 1 << 30
+        /// Memory for bytes on their way to or from a GPU, for each GPU, at most. Requests wait for it; larger ones travel in
+        /// pieces.
+        public var stagingBytes = 32 << 20
         /// How long the thread looks for work after a busy turn before it parks. A wake-up costs both sides more than that.
         public var spinMicroseconds = 20
         /// Called with each request that has ended: on the queue's thread, or on the caller's for those finished there
@@ -60,6 +63,7 @@ extension StorageQueue {
                 "pieceSize must be a multiple of 4096, at most 1 GiB")
             try require(inlineLimit >= 0, "inlineLimit must not be negative")
             try require(hostMemoryLimit >= 2 << 20, "hostMemoryLimit must be at least 2 MiB")
+            try require(stagingBytes >= 4 << 20, "stagingBytes must be at least 4 MiB")
             try require((0...1000).contains(spinMicroseconds), "spinMicroseconds must be from 0 through 1000")
             if case .threads(let count?) = driver {
                 try require((1...256).contains(count), "the thread pool must have from 1 through 256 threads")

@@ -63,15 +63,18 @@ package final class SlabArena: Sendable {
     /// The most bytes that are mapped at once.
     package let limit: Int
 
-    package init(limit: Int) {
+    private let source: SlabSource
+
+    package init(limit: Int, source: SlabSource = .mappings) {
         self.limit = max(limit, Self.slabSize)
+        self.source = source
     }
 
     deinit {
         // Blocks keep the arena alive, so none is out.
         state.withLock { state in
-            for slab in state.slabs where slab.isMapped { linux_unmap(slab.base, Self.slabSize) }
-            for mapping in state.kept { linux_unmap(mapping.base, mapping.size) }
+            for slab in state.slabs where slab.isMapped { source.unmap(slab.base, Self.slabSize) }
+            for mapping in state.kept { source.unmap(mapping.base, mapping.size) }
         }
     }
 
@@ -101,8 +104,8 @@ package final class SlabArena: Sendable {
         return state.withLock { state in
             // Whoever waits goes first; otherwise a large waiter would starve behind small callers.
             guard state.waiters.isEmpty else { return nil }
-            if let block = state.take(size, limit: limit) { return block }
-            return drainCache(into: &state) ? state.take(size, limit: limit) : nil
+            if let block = state.take(size, limit: limit, source) { return block }
+            return drainCache(into: &state) ? state.take(size, limit: limit, source) : nil
         }
     }
 
@@ -112,7 +115,7 @@ package final class SlabArena: Sendable {
         cache.drain { address, slab, sizeClass in
             returned.append(Block(address: address, capacity: Self.smallestBlock << sizeClass, slab: slab))
         }
-        for block in returned { state.release(block) }
+        for block in returned { state.release(block, source) }
         return !returned.isEmpty
     }
 
@@ -126,7 +129,7 @@ package final class SlabArena: Sendable {
             // In this order: who puts a block into the cache looks at the flag afterwards, and takes it out again.
             hasWaiters.store(true, ordering: .sequentiallyConsistent)
             _ = drainCache(into: &state)
-            if state.waiters.isEmpty, let block = state.take(size, limit: limit) {
+            if state.waiters.isEmpty, let block = state.take(size, limit: limit, source) {
                 hasWaiters.store(false, ordering: .sequentiallyConsistent)
                 return (block, 0)
             }
@@ -147,6 +150,9 @@ package final class SlabArena: Sendable {
             return state.unmapped
         }
     }
+
+    /// Where the slab of that number lies.
+    package func base(ofSlab slab: Int) -> UnsafeMutableRawPointer { state.withLock { $0.slabs[slab].base } }
 
     package func withdraw(_ id: UInt64) {
         var served: [(Waiter, Block)] = []
@@ -171,7 +177,7 @@ package final class SlabArena: Sendable {
             return
         }
         let served = state.withLock { state in
-            state.release(block)
+            state.release(block, source)
             return serve(&state)
         }
         for (waiter, block) in served { waiter.resume(block) }
@@ -180,7 +186,7 @@ package final class SlabArena: Sendable {
     /// Gives those that wait what there is, in their order. Under the lock.
     private func serve(_ state: inout State) -> [(Waiter, Block)] {
         guard !state.waiters.isEmpty else { return [] }
-        let served = state.serve(limit: limit)
+        let served = state.serve(limit: limit, source)
         hasWaiters.store(!state.waiters.isEmpty, ordering: .sequentiallyConsistent)
         return served
     }
@@ -199,15 +205,15 @@ extension SlabArena.State {
         return max(1, (size + Arena.slabSize - 1) / Arena.slabSize) * Arena.slabSize
     }
 
-    mutating func take(_ size: Int, limit: Int) -> SlabArena.Block? {
+    mutating func take(_ size: Int, limit: Int, _ source: SlabSource) -> SlabArena.Block? {
         guard size <= Arena.slabSize else {
             let footprint = Self.footprint(of: size)
             // What can never be had must not cost the others their kept memory.
-            return footprint <= limit ? takeMapping(footprint, limit: limit) : nil
+            return footprint <= limit ? takeMapping(footprint, limit: limit, source) : nil
         }
         let sizeClass = Self.sizeClass(of: size)
         let blockSize = Arena.smallestBlock << sizeClass
-        guard let slab = partial[sizeClass].last ?? startSlab(sizeClass, limit: limit) else { return nil }
+        guard let slab = partial[sizeClass].last ?? startSlab(sizeClass, limit: limit, source) else { return nil }
         let block = slabs[slab].free.removeLast()
         slabs[slab].used += 1
         if slabs[slab].free.isEmpty { partial[sizeClass].removeLast() }
@@ -215,13 +221,13 @@ extension SlabArena.State {
         return SlabArena.Block(address: slabs[slab].base + Int(block) * blockSize, capacity: blockSize, slab: slab)
     }
 
-    mutating func release(_ block: SlabArena.Block) {
+    mutating func release(_ block: SlabArena.Block, _ source: SlabSource) {
         used -= block.capacity
         guard block.slab >= 0 else {
             if kept.count < Arena.keptMappings {
                 kept.append((block.address, block.capacity))
             } else {
-                linux_unmap(block.address, block.capacity)
+                source.unmap(block.address, block.capacity)
                 mapped -= block.capacity
             }
             return
@@ -237,20 +243,20 @@ extension SlabArena.State {
         }
     }
 
-    mutating func serve(limit: Int) -> [(SlabArena.Waiter, SlabArena.Block)] {
+    mutating func serve(limit: Int, _ source: SlabSource) -> [(SlabArena.Waiter, SlabArena.Block)] {
         var served: [(SlabArena.Waiter, SlabArena.Block)] = []
-        while let first = waiters.first, let block = take(first.size, limit: limit) {
+        while let first = waiters.first, let block = take(first.size, limit: limit, source) {
             served.append((waiters.removeFirst(), block))
         }
         return served
     }
 
-    private mutating func startSlab(_ sizeClass: Int, limit: Int) -> Int? {
+    private mutating func startSlab(_ sizeClass: Int, limit: Int, _ source: SlabSource) -> Int? {
         let slab: Int
         if let empty = emptySlabs.popLast() ?? emptyPartial() {
             slab = empty
         } else {
-            guard let base = map(Arena.slabSize, limit: limit) else { return nil }
+            guard let base = map(Arena.slabSize, limit: limit, source) else { return nil }
             slabs.append(SlabArena.Slab(base: base, sizeClass: sizeClass, free: []))
             slab = slabs.count - 1
         }
@@ -272,34 +278,33 @@ extension SlabArena.State {
         return nil
     }
 
-    private mutating func takeMapping(_ size: Int, limit: Int) -> SlabArena.Block? {
+    private mutating func takeMapping(_ size: Int, limit: Int, _ source: SlabSource) -> SlabArena.Block? {
         let fitting = kept.indices.filter { kept[$0].size >= size && kept[$0].size <= 2 * size }
         if let index = fitting.min(by: { kept[$0].size < kept[$1].size }) {
             let mapping = kept.remove(at: index)
             account(mapping.size)
             return SlabArena.Block(address: mapping.base, capacity: mapping.size, slab: -1)
         }
-        guard let base = map(size, limit: limit) else { return nil }
+        guard let base = map(size, limit: limit, source) else { return nil }
         account(size)
         return SlabArena.Block(address: base, capacity: size, slab: -1)
     }
 
-    private mutating func map(_ size: Int, limit: Int) -> UnsafeMutableRawPointer? {
+    private mutating func map(_ size: Int, limit: Int, _ source: SlabSource) -> UnsafeMutableRawPointer? {
         while mapped + size > limit, let mapping = kept.popLast() {
-            linux_unmap(mapping.base, mapping.size)
+            source.unmap(mapping.base, mapping.size)
             mapped -= mapping.size
         }
         // Slabs of which nothing is out give way too, or a large block could wait for ever with nothing in use.
         while mapped + size > limit, let slab = emptySlabs.popLast() ?? emptyPartial() {
-            linux_unmap(slabs[slab].base, Arena.slabSize)
+            source.unmap(slabs[slab].base, Arena.slabSize)
             slabs[slab].isMapped = false
             slabs[slab].free = []
             unmapped.append(slab)
             mapped -= Arena.slabSize
         }
-        guard mapped + size <= limit, let base = linux_map_aligned(size, Arena.slabSize) else { return nil }
-        if !linux_advise_huge(base, size) { hugePages = false }
-        linux_populate(base, size)
+        guard mapped + size <= limit, let (base, isHuge) = source.map(size) else { return nil }
+        if !isHuge { hugePages = false }
         mapped += size
         return base
     }
@@ -308,6 +313,31 @@ extension SlabArena.State {
         used += size
         peak = max(peak, used)
     }
+}
+
+/// Where an arena's memory comes from.
+package struct SlabSource: Sendable {
+    /// A mapping of so many bytes, page-aligned and touched, and whether it is on huge pages; nil: there is no memory.
+    package let map: @Sendable (Int) -> (base: UnsafeMutableRawPointer, isHuge: Bool)?
+    package let unmap: @Sendable (UnsafeMutableRawPointer, Int) -> Void
+
+    package init(
+        map: @escaping @Sendable (Int) -> (base: UnsafeMutableRawPointer, isHuge: Bool)?,
+        unmap: @escaping @Sendable (UnsafeMutableRawPointer, Int) -> Void
+    ) {
+        self.map = map
+        self.unmap = unmap
+    }
+
+    /// The kernel's: aligned to slabs, on huge pages where there are any.
+    package static let mappings = SlabSource(
+        map: { size in
+            guard let base = linux_map_aligned(size, SlabArena.slabSize) else { return nil }
+            let isHuge = linux_advise_huge(base, size)
+            linux_populate(base, size)
+            return (base, isHuge)
+        },
+        unmap: { linux_unmap($0, $1) })
 }
 
 /// One slab outside any arena, on huge pages where possible, touched; nil when the kernel has no memory.

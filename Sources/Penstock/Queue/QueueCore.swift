@@ -13,6 +13,8 @@ package final class QueueCore: Sendable {
     let executor = StorageExecutor()
     let arena: SlabArena
     let arenaID: ObjectIdentifier
+    /// The devices that requests have been made for.
+    let sinks: SinkTable
     let pool = SubmissionPool()
     let inlineRecorder = InlineRecorder()
     let capabilities: Capabilities
@@ -32,6 +34,7 @@ package final class QueueCore: Sendable {
     ) throws(StorageError) {
         try configuration.validate()
         let arena = SlabArena(limit: configuration.hostMemoryLimit)
+        let sinks = SinkTable()
         let loop = executor.loop
         // A ring belongs to the thread that made it, so the thread makes its own and reports back.
         let start = Handover<Result<(Engine, [Capabilities.Feature]), StorageError>>()
@@ -40,7 +43,8 @@ package final class QueueCore: Sendable {
             do throws(StorageError) {
                 let (driver, features) = try makeDriver(configuration)
                 let engine = Engine(
-                    loop: loop, driver: driver, configuration: configuration, arena: arena, logger: logger)
+                    loop: loop, driver: driver, configuration: configuration, arena: arena, sinks: sinks,
+                    logger: logger)
                 made = .success((engine, features))
             } catch {
                 made = .failure(error)
@@ -61,6 +65,7 @@ package final class QueueCore: Sendable {
         self.configuration = configuration
         self.logger = logger
         self.arena = arena
+        self.sinks = sinks
         arenaID = ObjectIdentifier(arena)
         self.engine = engine
         self.thread = thread

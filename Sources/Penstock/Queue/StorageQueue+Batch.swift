@@ -34,7 +34,12 @@ extension StorageQueue {
         var apart: [Int] = []
         for index in 0..<batch.count {
             let record = batch.records[index]
-            if record.mergedCount == 1 {
+            reclaim(record, requests)
+            if record.mustBuffer, record.outcome.failure == .badAddress {
+                // The kernel cannot write to that memory, which now knows it: staging can.
+                requests[Int(record.index)].deviceMemory?.refuseHostWrites()
+                apart.append(Int(record.index))
+            } else if record.mergedCount == 1 {
                 results[Int(record.index)] = Self.result(of: record, in: requests, after: results[Int(record.index)])
             } else if record.outcome.failure == .none {
                 record.distribute(over: requests) { results[$0] = .success($1) }
@@ -65,6 +70,7 @@ extension StorageQueue {
         if batch.count > 0 { await core.run(batch) }
         for index in 0..<batch.count {
             let record = batch.records[index]
+            reclaim(record, again)
             let place = Int(record.index)
             resultsAgain[place] = Self.result(of: record, in: again, after: resultsAgain[place])
         }
@@ -80,11 +86,26 @@ extension StorageQueue {
             let request = requests[Int(record.index)]
             return .failure(
                 StorageError(
-                    record.outcome, record.direction, request.file, offset: request.offset, length: request.slice.count)
-            )
+                    record.outcome, record.direction, request.file, offset: request.offset, length: request.count))
         }
         guard case .success(let count) = inline else { return inline }
         return .success(count + record.outcome.count)
+    }
+}
+
+extension StorageQueue {
+    /// Gives memory back to its owner: staging that no sink has taken, mapped memory that the host has written.
+    private nonisolated func reclaim(_ record: RequestRecord, _ requests: [StorageRequest]) {
+        if record.sink >= 0 { core.reclaim(record) }
+        guard record.mustBuffer, record.outcome.failure == .none else { return }
+        guard case .device(let slice) = requests[Int(record.index)].place else { return }
+        slice.memory.hostDidWrite(slice.count, at: slice.offset)
+    }
+}
+
+extension StorageRequest {
+    fileprivate var deviceMemory: (any SinkMemory)? {
+        if case .device(let slice) = place { slice.memory } else { nil }
     }
 }
 
@@ -115,13 +136,22 @@ extension QueueCore {
         batch.sortByPriority()
         return batch
     }
+
     /// Does what can be done of a request at once, and adds the rest to the batch. Returns the bytes done.
     private func add(
         _ request: borrowing StorageRequest, _ index: Int, to batch: Submission, merging: Bool, isCancelled: Bool,
         taskPriority: StoragePriority, inlineBudget: inout Int
     ) throws(StorageError) -> Int {
         let isRead = request.direction == .read
-        let transfer = try Transfer(isRead ? .read : .write, request.file, request.offset, request.slice, core: self)
+        let slice: HostBuffer.Slice
+        switch request.place {
+        case .host(let host): slice = host
+        case .device(let device):
+            return try add(
+                request, device, index, to: batch, isCancelled: isCancelled, taskPriority: taskPriority,
+                inlineBudget: &inlineBudget)
+        }
+        let transfer = try Transfer(isRead ? .read : .write, request.file, request.offset, slice, core: self)
         guard !isCancelled else { throw cancelled(transfer, isRead ? .read : .write) }
         guard transfer.length > 0 else { return 0 }
         let priority = request.priority ?? taskPriority
@@ -148,5 +178,58 @@ extension QueueCore {
         }
         batch.append(record)
         return inline.count
+    }
+
+    /// The same for a request whose bytes go to a device's memory or come from it.
+    private func add(
+        _ request: borrowing StorageRequest, _ slice: SinkSlice, _ index: Int, to batch: Submission, isCancelled: Bool,
+        taskPriority: StoragePriority, inlineBudget: inout Int
+    ) throws(StorageError) -> Int {
+        let isRead = request.direction == .read
+        var transfer = try Transfer(isRead ? .read : .write, request.file, request.offset, slice, core: self)
+        guard !isCancelled else { throw cancelled(transfer, isRead ? .read : .write) }
+        guard transfer.length > 0 else { return 0 }
+        let priority = request.priority ?? taskPriority
+        var record = RequestRecord(
+            isRead ? .read : .write, file: request.file, address: transfer.address, offset: transfer.offset,
+            length: transfer.length, priority: priority)
+        var done = 0
+        if isRead, let memory = slice.mapped, request.file.caching != .direct {
+            transfer.address = memory
+            if inlineBudget > 0 {
+                let inline = try readCached(transfer, priority)
+                done = inline.count
+                inlineBudget -= done
+                if inline.isComplete {
+                    slice.memory.hostDidWrite(done, at: slice.offset)
+                    return done
+                }
+            }
+            record.address = memory + done
+            record.offset += UInt64(done)
+            record.length -= done
+            record.end = record.length
+            record.mustBuffer = true
+        } else {
+            let sink = try sinkIndex(of: slice.device)
+            record.sink = Int8(sink)
+            record.target = slice.target
+            if isRead, inlineBudget > 0 {
+                let landing = try land(transfer, slice, sinks[sink].staging, priority)
+                record.isCold = landing.isCold
+                record.landed = landing.block
+                if let count = landing.count {
+                    record.length = count
+                    record.end = count
+                    inlineBudget -= count
+                }
+            }
+        }
+        record.followsTask = request.priority == nil
+        record.tag = request.tag
+        record.index = Int32(index)
+        if let deadline = request.deadline { record.deadline = RequestOptions.nanoseconds(until: deadline) }
+        batch.append(record)
+        return done
     }
 }

@@ -176,12 +176,19 @@ extension QueueCore {
         guard count >= 0 else {
             throw StorageError(.invalidArgument, operation, path: path, length: count, message: "a negative size")
         }
-        if let block = arena.take(count) { return HostBuffer(block: block, count: count, arena: arena) }
+        let block = try await take(count, from: arena, operation, path: path)
+        return HostBuffer(block: block, count: count, arena: arena)
+    }
+
+    /// A block of at least `count` bytes; suspends until there is one.
+    func take(
+        _ count: Int, from arena: SlabArena, _ operation: StorageError.Operation, path: FilePath?
+    ) async throws(StorageError) -> SlabArena.Block {
+        if let block = arena.take(count) { return block }
         guard arena.canEverHold(count) else {
             throw StorageError(.memoryLimit, operation, path: path, length: count)
         }
         let wait = MemoryWait()
-        let arena = arena
         let block = await withTaskCancellationHandler {
             await Answer.wait { answer in
                 wait.begin(in: arena, count) { answer.give($0) }
@@ -190,6 +197,6 @@ extension QueueCore {
             wait.cancel(in: arena)
         }
         guard let block else { throw StorageError(.cancelled, operation, path: path, length: count) }
-        return HostBuffer(block: block, count: count, arena: arena)
+        return block
     }
 }

@@ -45,7 +45,9 @@ public actor StorageQueue {
     public nonisolated var unownedExecutor: UnownedSerialExecutor { core.executor.serial.asUnownedSerialExecutor() }
 
     /// On which rung each feature stands on this machine, and why.
-    public nonisolated var capabilities: Capabilities { core.capabilities }
+    ///
+    /// A GPU's features are among them from the first request that uses the GPU on.
+    public nonisolated var capabilities: Capabilities { core.allCapabilities }
 
     /// The limits and choices that the queue was made with.
     public nonisolated var configuration: Configuration { core.configuration }

@@ -76,11 +76,15 @@ extension QueueCore {
     }
 
     /// Reads what is in the page cache, on the caller's thread and without ever sleeping.
-    func readCached(_ transfer: Transfer, _ priority: StoragePriority) throws(StorageError) -> InlineResult {
+    ///
+    /// - Parameter isWhole: False where the bytes go on afterwards, and the request ends, and is counted, elsewhere.
+    func readCached(
+        _ transfer: Transfer, _ priority: StoragePriority, isWhole: Bool = true
+    ) throws(StorageError) -> InlineResult {
         guard inlineLimit > 0, transfer.mayBeCached else { return .nothing }
         // Of a larger read only the start is tried, to learn whether the file is cached.
         let wanted = transfer.length <= inlineLimit ? transfer.length : min(inlineLimit, 64 << 10)
-        let recording = inlineRecorder.begin(priority)
+        let recording = isWhole ? inlineRecorder.begin(priority) : nil
         let start = configuration.trace == nil ? 0 : linux_monotonic_ns()
         var count = 0
         while count < wanted {
@@ -105,7 +109,7 @@ extension QueueCore {
         }
         let isComplete = count < wanted || count == transfer.length
         var shouldYield = false
-        if isComplete {
+        if isComplete, let recording {
             shouldYield = inlineRecorder.end(recording, bytes: count)
             if let trace = configuration.trace {
                 trace(StorageTrace(inline: transfer, count: count, priority, capabilities.driver, start: start))
@@ -120,9 +124,10 @@ extension QueueCore {
     /// executor, which together are dearer than all that the ring thread does.
     func perform(
         _ direction: RequestRecord.Direction, _ transfer: Transfer, after inline: InlineResult = .nothing,
-        _ options: RequestOptions
+        _ options: RequestOptions, mustBuffer: Bool = false
     ) async throws(StorageError) -> Int {
         let submission = prepare(direction, transfer, after: inline, options)
+        submission.records[0].mustBuffer = mustBuffer
         if options.priority == nil, mayWait(submission) {
             await runFollowingTask(submission)
         } else {
@@ -219,7 +224,7 @@ extension QueueCore {
 }
 
 /// The parameters that a call rarely gives.
-struct RequestOptions {
+package struct RequestOptions {
     /// Nil: the task's, following its escalation.
     var priority: StoragePriority?
     var tag: UInt64 = 0
@@ -227,7 +232,7 @@ struct RequestOptions {
     /// From now; `.max`: none.
     var deadlineNanoseconds: UInt64 = .max
 
-    init(_ priority: StoragePriority?, _ tag: UInt64, _ label: String?, _ deadline: ContinuousClock.Instant?) {
+    package init(_ priority: StoragePriority?, _ tag: UInt64, _ label: String?, _ deadline: ContinuousClock.Instant?) {
         self.priority = priority
         self.tag = tag
         self.label = label
@@ -244,11 +249,13 @@ struct RequestOptions {
 
 extension StorageError {
     init(
-        _ outcome: RequestRecord.Outcome, _ direction: RequestRecord.Direction, _ file: StorageFile, offset: UInt64,
+        _ outcome: RequestRecord.Outcome, _ direction: RequestRecord.Direction, _ file: StorageFile?, offset: UInt64?,
         length: Int
     ) {
         self.init(
-            Code(outcome.failure), direction == .read ? .read : .write, path: file.path, offset: offset, length: length,
-            errno: outcome.errno == 0 ? nil : Errno(rawValue: outcome.errno))
+            Code(outcome.failure), file == nil ? .copy : direction == .read ? .read : .write, path: file?.path,
+            offset: offset, length: length,
+            errno: outcome.errno == 0 ? nil : Errno(rawValue: outcome.errno),
+            vulkanResult: outcome.deviceResult == 0 ? nil : outcome.deviceResult)
     }
 }

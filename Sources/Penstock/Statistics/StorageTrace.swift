@@ -9,8 +9,8 @@ public struct StorageTrace: Sendable {
     public let label: String?
     /// The caller's tag.
     public let tag: UInt64
-    /// The file.
-    public let path: FilePath
+    /// The file; nil where the bytes went between host memory and a GPU.
+    public let path: FilePath?
     /// Whether the file was written rather than read.
     public let isWrite: Bool
     /// Where in the file, in bytes.
@@ -37,7 +37,7 @@ public struct StorageTrace: Sendable {
     init(_ record: RequestRecord, _ submission: Submission, _ driver: DriverKind, _ now: UInt64) {
         label = submission.label
         tag = record.tag
-        path = record.file._withUnsafeGuaranteedRef { $0.path }
+        path = record.file?._withUnsafeGuaranteedRef { $0.path }
         isWrite = record.direction == .write
         offset = record.offset
         length = record.length

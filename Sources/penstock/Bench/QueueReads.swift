@@ -78,7 +78,7 @@ final class QueueReads: Sendable {
         let sample = try await Sample.measure(operations: offsets.count, bytes: bytes) {
             try await Task(executorPreference: executor) { try await self.perform(batches) }.value
         }
-        for request in batches.last ?? [] { try verify(request.slice, holds: request.offset) }
+        for request in batches.last ?? [] { try verify(request.slice!, holds: request.offset) }
         return sample
     }
 

@@ -52,6 +52,10 @@ import Testing
                 if plan.offset != position || plan.length != plan.count { return "direct, but not what was asked" }
                 if plan.offset % unit != 0 || plan.length % Int(unit) != 0 { return "direct, at unaligned bytes" }
                 if address % UInt(alignment.memory) != 0 { return "direct, into unaligned memory" }
+            case .landed(let skip):
+                if plan.offset + UInt64(skip) != position { return "landed, from the wrong place" }
+                if plan.offset % unit != 0 || plan.length % Int(unit) != 0 { return "landed, at unaligned bytes" }
+                if skip + plan.count > plan.length { return "landed, but too short" }
             case .bounced(let skip):
                 if plan.offset + UInt64(skip) != position { return "bounced, from the wrong place" }
                 if plan.offset % unit != 0 || plan.length % Int(unit) != 0 { return "bounced, at unaligned bytes" }
@@ -59,6 +63,19 @@ import Testing
                 if skip + plan.count > plan.length { return "bounced, but too short" }
             }
             return nil
+        }
+    }
+
+    @Test func stagedReadsTileTheRequestAndObeyTheAlignment() {
+        forEachSeed("staged reads", count: 5000) { random in
+            let request = Request(&random)
+            let (plans, complaint) = request.pieces { position, _, remaining in
+                let limit = max(request.limit, request.alignment.offset)
+                return .landed(
+                    at: position, count: min(remaining, limit), limit: limit, alignment: request.alignment, landing: 1)
+                    ?? .buffered(at: position, remaining: remaining, limit: limit)
+            }
+            #expect(complaint == nil, "seed \(random.seed): \(request), \(plans.last!)")
         }
     }
 

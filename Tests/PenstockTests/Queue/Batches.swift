@@ -28,7 +28,7 @@ import Testing
                 #expect(results.map(\.value) == lengths, "seed \(random.seed)")
                 for index in 0..<256 {
                     #expect(
-                        FilePattern().matches(requests[index].slice, at: offsets[index]),
+                        FilePattern().matches(requests[index].slice!, at: offsets[index]),
                         "seed \(random.seed), \(index)")
                 }
             }
@@ -87,7 +87,7 @@ import Testing
                 await withTaskGroup(of: Int?.self) { group in
                     for request in requests {
                         group.addTask {
-                            try? await queue.read(from: file, at: request.offset, into: request.slice)
+                            try? await queue.read(from: file, at: request.offset, into: request.slice!)
                         }
                     }
                     for await count in group { #expect(count == 4096) }

@@ -28,7 +28,7 @@ import Testing
                     #expect(seen.insert(completion.index).inserted)
                     #expect(completion.tag == UInt64(completion.index) + 1000 && completion.result.value == 4096)
                     #expect(
-                        FilePattern().matches(requests[completion.index].slice, at: requests[completion.index].offset))
+                        FilePattern().matches(requests[completion.index].slice!, at: requests[completion.index].offset))
                 }
                 #expect(seen.count == 500)
             }

@@ -68,10 +68,10 @@ struct CallPlan: Sendable {
             switch result {
             case .success(let count):
                 #expect(count == expected(range), "seed \(seed): \(range) of \(size)")
-                expectContent(request.slice, range.lowerBound, count, seed)
+                expectContent(request.slice!, range.lowerBound, count, seed)
             case .failure(let error): expectExcusable(error, seed)
             }
-            ledger.watch(request.slice.buffer, seed: seed)
+            ledger.watch(request.slice!.buffer, seed: seed)
         }
     }
 

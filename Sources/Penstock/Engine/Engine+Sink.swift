@@ -1,0 +1,225 @@
+import Glibc
+
+/// Requests whose bytes go on from where they land. A piece leaves the driver's table when it has landed, and counts as the
+/// request's until its sink has done with it.
+extension Engine {
+    /// Work that a sink has.
+    struct SinkPiece {
+        var submission: Unmanaged<Submission>
+        var record: Int32
+        /// The piece that goes on to the file when its bytes have come; −1: none.
+        var slot: Int32
+    }
+
+    /// What is read into staging memory at a time, at most. Larger pieces would keep GPU and disk waiting for each other.
+    static let largestStagedPiece = 1 << 20
+
+    // MARK: Planning
+
+    /// The next piece of a request that has a sink, with staging memory to land in; nil while there is none.
+    func planStaged(
+        _ record: UnsafeMutablePointer<RequestRecord>, piece: UnsafeMutablePointer<PieceTable.Slot>
+    ) -> PiecePlan? {
+        let position = record.pointee.offset + UInt64(record.pointee.issued)
+        let remaining = record.pointee.length - record.pointee.issued
+        let limit = min(configuration.pieceSize, Self.largestStagedPiece)
+        let layout = record.pointee.target.options?._withUnsafeGuaranteedRef { $0.layout }
+        let count = layout?.pieceLength(at: record.pointee.issued, limit: limit) ?? min(remaining, limit)
+        let isRead = record.pointee.direction == .read
+        let alignment = record.pointee.file!._withUnsafeGuaranteedRef { file in
+            // Pieces that are cut elsewhere than at blocks can only be written through the page cache.
+            if !isRead, layout != nil { file.onRing.writesThroughCache = true }
+            return directAlignment(of: file, for: record)
+        }
+        var plan = PiecePlan.buffered(at: position, remaining: count, limit: count)
+        if let alignment {
+            if !isRead {
+                plan = .directWrite(at: position, remaining: remaining, limit: limit, alignment: alignment)
+            } else if let landed = PiecePlan.landed(
+                at: position, count: count, limit: layout == nil ? limit : .max, alignment: alignment,
+                landing: layout?.offsetAlignment ?? 1)
+            {
+                plan = landed
+            }
+        }
+        guard let block = sinks[Int(record.pointee.sink)].staging.take(plan.length) else { return nil }
+        piece.pointee.block = block
+        piece.pointee.memory = block.address
+        if plan.route != .buffered { record.pointee.usedDirect = true }
+        return plan
+    }
+
+    /// The entry goes on when staging memory has come back.
+    func waitForStaging(_ id: Scheduler.EntryID, _ sink: Int) {
+        stagingWaiters.append((id, lanes[id.index].submission!, sink))
+        guard !isWaitingForStaging[sink] else { return }
+        isWaitingForStaging[sink] = true
+        let staging = sinks[sink].staging
+        let loop = loop
+        _ = staging.whenAvailable(Self.largestStagedPiece) { block in
+            // Whoever returned the memory calls this, on whatever thread.
+            if let block { staging.release(block) }
+            loop.send(Errand({ $0.stagingIsBack(sink) }, refused: {}))
+        }
+    }
+
+    private func stagingIsBack(_ sink: Int) {
+        isWaitingForStaging[sink] = false
+        let waiters = stagingWaiters
+        stagingWaiters.removeAll(keepingCapacity: true)
+        for waiter in waiters {
+            guard waiter.sink == sink else {
+                stagingWaiters.append(waiter)
+                continue
+            }
+            // It may have been cancelled, and its number used again.
+            guard lanes[waiter.id.index].submission === waiter.submission,
+                let bytes = advance(&lanes[waiter.id.index])
+            else { continue }
+            scheduler.resume(waiter.id, bytes: bytes)
+        }
+    }
+
+    // MARK: To the sink
+
+    /// Issues a request whose bytes have landed already, or that is a readback and has nothing to do with a file.
+    func issueLanded(_ id: Scheduler.EntryID, _ submission: Submission, _ index: Int) {
+        let record = submission.records + index
+        let block = record.pointee.landed!
+        record.pointee.landed = nil
+        record.pointee.issued = record.pointee.length
+        record.pointee.piecesInFlight += 1
+        scheduler.issued(id, bytes: 0, rest: rest(of: id, after: index))
+        scheduler.finished(bytes: 0)
+        // Without a file, the offset says where in the device's memory a part of a call starts.
+        let start = record.pointee.file == nil ? Int(record.pointee.offset) : 0
+        hand(submission, index, slot: -1, start: start, count: record.pointee.length, block: block, skip: 0)
+    }
+
+    /// Has the sink bring what the slot's piece shall write.
+    func fetch(_ slot: Int) {
+        let piece = pieces[slot].pointee
+        let submission = piece.submission!.takeUnretainedValue()
+        hand(
+            submission, Int(piece.record), slot: slot, start: piece.start, count: piece.plan.count,
+            block: piece.block!, skip: 0)
+    }
+
+    private func hand(
+        _ submission: Submission, _ index: Int, slot: Int, start: Int, count: Int, block: SlabArena.Block, skip: Int
+    ) {
+        let record = submission.records + index
+        record.pointee.piecesInSink += 1
+        let token = sinkPieces.insert(
+            SinkPiece(submission: Unmanaged.passUnretained(submission), record: Int32(index), slot: Int32(slot)))
+        sinks[Int(record.pointee.sink)].accept(
+            SinkWork(
+                token: token, intoDevice: record.pointee.direction == .read, target: record.pointee.target,
+                start: start, count: count, block: block, skip: skip,
+                isLast: !record.pointee.isPart && record.pointee.issued >= record.pointee.length
+                    && record.pointee.piecesInFlight == record.pointee.piecesInSink))
+    }
+
+    /// The driver has done with a piece of a read that has a sink: what landed goes on.
+    func endStagedRead(_ slot: Int, errno: Int32) {
+        let piece = pieces[slot].pointee
+        let submission = piece.submission!.takeUnretainedValue()  // its lane retains it until its records have ended
+        let record = submission.records + Int(piece.record)
+        var skip = 0
+        if case .landed(let head) = piece.plan.route { skip = head }
+        let moved = max(0, min(piece.progress - skip, piece.plan.count))
+        let options = record.pointee.target.options
+        var usable = moved
+        if moved < piece.plan.count, let layout = options?._withUnsafeGuaranteedRef({ $0.layout }) {
+            usable = layout.wholeBytes(from: piece.start, count: moved)
+        }
+        pieces.free(slot)
+        scheduler.finished(bytes: piece.plan.count)
+        if errno != 0 {
+            fail(record, errno: errno)
+        } else if moved < piece.plan.count {
+            // The file ends here; no byte behind its end, that is of the memory's last use, may go on.
+            record.pointee.end = min(record.pointee.end, piece.start + usable)
+            record.pointee.issued = record.pointee.length
+        }
+        let isLast =
+            record.pointee.issued >= record.pointee.length
+            && record.pointee.piecesInFlight == record.pointee.piecesInSink + 1
+        let endsWithWork = isLast && (options?._withUnsafeGuaranteedRef { $0.endsWithWork } ?? false)
+        if record.pointee.outcome.failure == .none, usable > 0 || endsWithWork {
+            return hand(
+                submission, Int(piece.record), slot: -1, start: piece.start, count: usable, block: piece.block!,
+                skip: skip)
+        }
+        sinks[Int(record.pointee.sink)].staging.release(piece.block!)
+        record.pointee.piecesInFlight -= 1
+        endIfOver(submission, Int(piece.record))
+    }
+
+    // MARK: From the sink
+
+    func flushSinks() {
+        for index in 0..<sinks.count { sinks[index].flush() }
+    }
+
+    /// Deals with what sinks have done; returns how much that was.
+    func reapSinks() -> Int {
+        var total = 0
+        for index in 0..<sinks.count where sinks[index].hasResults {
+            sinks[index].reap { result in
+                total += 1
+                endSinkPiece(result)
+            }
+        }
+        return total
+    }
+
+    private func endSinkPiece(_ result: SinkResult) {
+        let ended = sinkPieces.remove(result.token)
+        let submission = ended.submission.takeUnretainedValue()
+        let record = submission.records + Int(ended.record)
+        record.pointee.piecesInSink -= 1
+        if result.failure != .none {
+            if record.pointee.outcome.failure == .none { record.pointee.outcome.deviceResult = result.deviceResult }
+            fail(record, result.failure, errno: 0)
+        }
+        if ended.slot >= 0 {
+            let isWanted = record.pointee.outcome.failure == .none && record.pointee.cancelReason == .none
+            return isWanted ? start(Int(ended.slot)) : endPiece(Int(ended.slot), errno: ECANCELED)
+        }
+        record.pointee.piecesInFlight -= 1
+        endIfOver(submission, Int(ended.record))
+    }
+
+    private func endIfOver(_ submission: Submission, _ index: Int) {
+        let record = submission.records + index
+        if record.pointee.piecesInFlight == 0, record.pointee.issued >= record.pointee.length {
+            end(submission, index)
+        }
+    }
+
+    var sinksAreBusy: Bool { (0..<sinks.count).contains { sinks[$0].isBusy } }
+}
+
+/// Values named by small numbers, which are used again.
+struct NumberedStore<Value> {
+    private var values: [Value?] = []
+    private var free: [UInt32] = []
+
+    mutating func insert(_ value: Value) -> UInt32 {
+        if let index = free.popLast() {
+            values[Int(index)] = value
+            return index
+        }
+        values.append(value)
+        return UInt32(values.count - 1)
+    }
+
+    /// - Precondition: The number is one that ``insert(_:)`` returned and that has not been removed since.
+    mutating func remove(_ index: UInt32) -> Value {
+        let value = values[Int(index)]!
+        values[Int(index)] = nil
+        free.append(index)
+        return value
+    }
+}

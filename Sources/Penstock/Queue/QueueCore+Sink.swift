@@ -1,0 +1,236 @@
+import CLinux
+import Glibc
+import Synchronization
+import SystemPackage
+
+/// Requests to and from devices, on the caller's side.
+extension QueueCore {
+    /// The number of the device's sink.
+    func sinkIndex(of device: any SinkDevice) throws(StorageError) -> Int {
+        try sinks.index(of: device) { () throws(StorageError) in
+            let engine = engine
+            return try device.makeSink(
+                SinkEnvironment(
+                    name: configuration.name, stagingBytes: configuration.stagingBytes, wake: { engine.wake() }))
+        }
+    }
+
+    var allCapabilities: Capabilities {
+        var features = capabilities.features
+        for index in 0..<sinks.count { features += sinks[index].features }
+        return Capabilities(driver: capabilities.driver, features: features)
+    }
+
+    /// Reads from a file into a device's memory.
+    package func read(
+        _ file: StorageFile, _ offset: UInt64, into slice: SinkSlice, _ options: RequestOptions
+    ) async throws(StorageError) -> Int {
+        if let memory = slice.mapped, file.caching != .direct {
+            if let count = try await readMapped(file, offset, slice, memory, options) { return count }
+        }
+        let index = try sinkIndex(of: slice.device)
+        let transfer = try Transfer(.read, file, offset, slice, core: self)
+        guard !Task.isCancelled else { throw cancelled(transfer, .read) }
+        guard transfer.length > 0 else { return 0 }
+        let landing = try land(transfer, slice, sinks[index].staging, options.priority)
+        var record = RequestRecord(
+            .read, file: file, address: transfer.address, offset: offset, length: landing.count ?? transfer.length,
+            priority: options.priority ?? StoragePriority(Task.currentPriority))
+        record.sink = Int8(index)
+        record.target = slice.target
+        record.landed = landing.block
+        record.isCold = landing.isCold
+        return try await perform(record, asked: transfer.length, options)
+    }
+
+    /// Writes a device's memory into a file.
+    package func write(
+        _ slice: SinkSlice, _ file: StorageFile, _ offset: UInt64, _ options: RequestOptions
+    ) async throws(StorageError) -> Int {
+        let index = try sinkIndex(of: slice.device)
+        let transfer = try Transfer(.write, file, offset, slice, core: self)
+        guard !Task.isCancelled else { throw cancelled(transfer, .write) }
+        guard transfer.length > 0 else { return 0 }
+        var record = RequestRecord(
+            .write, file: file, address: transfer.address, offset: offset, length: transfer.length,
+            priority: options.priority ?? StoragePriority(Task.currentPriority))
+        record.sink = Int8(index)
+        record.target = slice.target
+        return try await perform(record, asked: transfer.length, options)
+    }
+
+    /// Reads straight into memory that the device shows to the host; nil: the kernel refused that memory.
+    private func readMapped(
+        _ file: StorageFile, _ offset: UInt64, _ slice: SinkSlice, _ memory: UnsafeMutableRawPointer,
+        _ options: RequestOptions
+    ) async throws(StorageError) -> Int? {
+        if let problem = slice.problem { throw StorageError(badSlice: problem, .read, file, offset, slice.count) }
+        let transfer = try Transfer(.read, file, offset, memory, slice.count, core: self)
+        do throws(StorageError) {
+            let inline = try readInline(transfer, options.priority)
+            var count = inline.count
+            if inline.isComplete {
+                if inline.shouldYield { await Task.yield() }
+            } else {
+                count = try await perform(.read, transfer, after: inline, options, mustBuffer: true)
+            }
+            slice.memory.hostDidWrite(count, at: slice.offset)
+            return count
+        } catch where error.code == .badAddress {
+            slice.memory.refuseHostWrites()
+            return nil
+        }
+    }
+
+    /// What the inline path has read into staging memory.
+    struct Landing {
+        /// Nil: nothing, and the ring has all of it to do.
+        var block: SlabArena.Block?
+        var count: Int?
+        var isCold = false
+    }
+
+    /// Reads what is in the page cache into staging memory, on the caller's thread, if there is some.
+    func land(
+        _ transfer: Transfer, _ slice: SinkSlice, _ staging: SlabArena, _ priority: StoragePriority?
+    ) throws(StorageError) -> Landing {
+        let limit = min(inlineLimit, configuration.pieceSize, Engine.largestStagedPiece)
+        guard transfer.length <= limit, transfer.mayBeCached, configuration.ordering == .concurrent else {
+            return Landing()
+        }
+        if let layout = slice.options?.layout, layout.pieceLength(at: 0, limit: limit) < transfer.length {
+            return Landing()
+        }
+        guard let block = staging.take(transfer.length) else { return Landing() }
+        var transfer = transfer
+        transfer.address = block.address
+        let inline: InlineResult
+        do throws(StorageError) {
+            inline = try readCached(transfer, priority ?? .normal, isWhole: false)
+        } catch {
+            staging.release(block)
+            throw error
+        }
+        var count = inline.count
+        if count < transfer.length, let layout = slice.options?.layout {
+            count = layout.wholeBytes(from: 0, count: count)
+        }
+        guard inline.isComplete, count > 0 else {
+            staging.release(block)
+            return Landing(isCold: inline.isCold)
+        }
+        return Landing(block: block, count: count)
+    }
+
+    /// Sends one request that has a sink to the ring thread, and waits for its end.
+    private func perform(
+        _ record: RequestRecord, asked: Int, _ options: RequestOptions
+    ) async throws(StorageError) -> Int {
+        let submission = pool.take(1)
+        var record = record
+        record.followsTask = options.priority == nil
+        record.tag = options.tag
+        record.deadline = options.deadlineNanoseconds
+        submission.append(record)
+        submission.label = options.label
+        await run(submission)
+        let ended = submission.records[0]
+        reclaim(ended)
+        pool.giveBack(submission)
+        guard ended.outcome.failure == .none else {
+            throw StorageError(
+                ended.outcome, record.direction, record.file?.takeUnretainedValue(),
+                offset: record.file == nil ? nil : record.offset, length: asked)
+        }
+        return ended.outcome.count
+    }
+
+    /// Takes back the staging memory of a read that the ring thread has refused; a readback's is its caller's anyway.
+    func reclaim(_ record: RequestRecord) {
+        if record.direction == .read, let block = record.landed { sinks[Int(record.sink)].staging.release(block) }
+    }
+
+    // MARK: Without a file
+
+    /// Copies host memory into a device's.
+    package func copy(
+        _ source: UnsafeRawPointer, into slice: SinkSlice, _ options: RequestOptions
+    ) async throws(StorageError) -> Int {
+        try check(slice)
+        if let memory = slice.mapped {
+            memory.copyMemory(from: source, byteCount: slice.count)
+            slice.memory.hostDidWrite(slice.count, at: slice.offset)
+            return slice.count
+        }
+        return try await copy(slice, .read, options) { block, range in
+            block.address.copyMemory(from: source + range.lowerBound, byteCount: range.count)
+        } after: { _, _ in
+        }
+    }
+
+    /// Copies a device's memory into the host's.
+    package func copy(
+        _ slice: SinkSlice, to destination: UnsafeMutableRawPointer, _ options: RequestOptions
+    ) async throws(StorageError) -> Int {
+        try check(slice)
+        return try await copy(slice, .write, options) { _, _ in
+        } after: { block, range in
+            (destination + range.lowerBound).copyMemory(from: block.address, byteCount: range.count)
+        }
+    }
+
+    private func check(_ slice: SinkSlice) throws(StorageError) {
+        guard !isClosed.load(ordering: .relaxed) else { throw StorageError(.queueClosed, .copy, length: slice.count) }
+        guard !Task.isCancelled else { throw StorageError(.cancelled, .copy, length: slice.count) }
+        if let problem = slice.problem {
+            throw StorageError(.invalidRange, .copy, length: slice.count, message: problem)
+        }
+    }
+
+    /// Moves a slice piece by piece through staging memory that the caller's thread fills or empties.
+    private func copy(
+        _ slice: SinkSlice, _ direction: RequestRecord.Direction, _ options: RequestOptions,
+        before: (SlabArena.Block, Range<Int>) -> Void, after: (SlabArena.Block, Range<Int>) -> Void
+    ) async throws(StorageError) -> Int {
+        let index = try sinkIndex(of: slice.device)
+        let staging = sinks[index].staging
+        var start = 0
+        while start < slice.count {
+            let limit = Engine.largestStagedPiece
+            let count =
+                slice.options?.layout?.pieceLength(at: start, limit: limit) ?? min(slice.count - start, limit)
+            let block = try await take(count, from: staging, .copy, path: nil)
+            before(block, start..<start + count)
+            var record = RequestRecord(
+                direction, file: nil, address: block.address, offset: UInt64(start), length: count,
+                priority: options.priority ?? StoragePriority(Task.currentPriority))
+            record.sink = Int8(index)
+            record.target = slice.target
+            record.landed = block
+            record.isPart = start + count < slice.count
+            defer { if direction == .write { staging.release(block) } }
+            _ = try await perform(record, asked: slice.count, options)
+            after(block, start..<start + count)
+            start += count
+        }
+        return slice.count
+    }
+}
+
+extension Transfer {
+    /// The destination is a device's memory; the address is of no meaning until the bytes have somewhere to land.
+    init(
+        _ operation: StorageError.Operation, _ file: StorageFile, _ offset: UInt64, _ slice: SinkSlice, core: QueueCore
+    ) throws(StorageError) {
+        if let problem = slice.problem { throw StorageError(badSlice: problem, operation, file, offset, slice.count) }
+        let nowhere = UnsafeMutableRawPointer(bitPattern: SlabArena.smallestBlock)!
+        try self.init(operation, file, offset, nowhere, slice.count, core: core)
+    }
+}
+
+extension StorageError {
+    init(badSlice problem: String, _ operation: Operation, _ file: StorageFile, _ offset: UInt64, _ length: Int) {
+        self.init(
+            .invalidRange, operation, path: file.path, offset: offset, length: length, message: problem)
+    }
+}

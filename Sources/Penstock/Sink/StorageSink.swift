@@ -1,0 +1,120 @@
+/// What requests can have as their destination or source instead of host memory: a GPU. One object for each, however many
+/// queues use it.
+package protocol SinkDevice: AnyObject, Sendable {
+    /// Makes what a queue needs to use the device. Called once for each queue, on whatever thread asks first.
+    func makeSink(_ environment: SinkEnvironment) throws(StorageError) -> any StorageSink
+}
+
+/// What a sink may know of its queue.
+package struct SinkEnvironment: Sendable {
+    /// Of the queue; for logs and thread names.
+    package let name: String
+    /// Memory for bytes that are on their way, at most.
+    package let stagingBytes: Int
+    /// Has the ring thread take another turn. From any thread, until ``StorageSink/close()`` has returned.
+    package let wake: @Sendable () -> Void
+}
+
+/// Takes bytes further from where they land: from staging memory to a device, or the other way. One for each queue and
+/// device.
+///
+/// A sink never decides what is moved when: it moves what it is told to, as few commands as it can, and says what is done.
+/// The engine's thread makes every call that is not marked otherwise.
+package protocol StorageSink: AnyObject, Sendable {
+    /// Where bytes land. Any thread.
+    var staging: SlabArena { get }
+    /// On which rung it stands. Any thread.
+    var features: [Capabilities.Feature] { get }
+
+    /// Accepts work, which ends with exactly one result in ``reap(_:)``. A block on its way to the device is the sink's
+    /// from now on, and goes back to ``staging`` when the device is done with it.
+    func accept(_ work: SinkWork)
+    /// Hands what was accepted to the device; called at the end of each turn.
+    func flush()
+    /// Calls back for all work that has ended.
+    func reap(_ body: (SinkResult) -> Void)
+    /// Whether anything is accepted or on the device, including work whose result has been reaped before the device was
+    /// done with it.
+    var isBusy: Bool { get }
+    /// Whether what the device has now may end within microseconds, so that looking for it beats sleeping.
+    var isWorthSpinning: Bool { get }
+    /// Whether ``reap(_:)`` would find something. No lock, no system call.
+    var hasResults: Bool { get }
+    /// The thread is about to sleep: it must be woken when something ends.
+    func armWakeUp()
+    /// Nothing is in flight; the thread ends.
+    func close()
+}
+
+/// A piece of a request, for a sink.
+package struct SinkWork {
+    /// Names the work in its result.
+    package var token: UInt32
+    /// Into the device's memory, or out of it.
+    package var intoDevice: Bool
+    package var target: SinkTarget
+    /// Where the piece starts in its request, in bytes.
+    package var start: Int
+    package var count: Int
+    /// Where the bytes landed, or shall; of ``StorageSink/staging``.
+    package var block: SlabArena.Block
+    /// Where in the block.
+    package var skip: Int
+    /// Everything else of the request has been accepted.
+    package var isLast: Bool
+}
+
+/// What became of a piece.
+package struct SinkResult {
+    package var token: UInt32
+    package var failure = StorageError.Code.Kind.none
+    /// What the device's interface said, if it was that; a `VkResult`.
+    package var deviceResult: Int32 = 0
+
+    package init(token: UInt32, failure: StorageError.Code.Kind = .none, deviceResult: Int32 = 0) {
+        self.token = token
+        self.failure = failure
+        self.deviceResult = deviceResult
+    }
+}
+
+/// Memory of a device, as its sink knows it. Plain data: the call it belongs to keeps the memory alive.
+package struct SinkTarget {
+    /// The sink's own name for it, such as a `VkBuffer`.
+    package var handle: UInt64
+    /// Where in it, in bytes.
+    package var offset: UInt64
+    package var options: Unmanaged<SinkOptions>?
+
+    package init(handle: UInt64, offset: UInt64, options: SinkOptions? = nil) {
+        self.handle = handle
+        self.offset = offset
+        self.options = options.map(Unmanaged.passUnretained)
+    }
+}
+
+/// What few requests need.
+package final class SinkOptions: Sendable {
+    /// Where pieces may be cut; nil: anywhere.
+    package let layout: (any SinkLayout)?
+    /// For the sink.
+    package let details: any AnyObject & Sendable
+    /// The last piece is handed to the sink even if the file has ended before it.
+    package let endsWithWork: Bool
+
+    package init(layout: (any SinkLayout)? = nil, details: any AnyObject & Sendable, endsWithWork: Bool = false) {
+        self.layout = layout
+        self.details = details
+        self.endsWithWork = endsWithWork
+    }
+}
+
+/// Where a request may be cut into pieces.
+package protocol SinkLayout: Sendable {
+    /// How many bytes the piece that starts at `start` has: at most `limit`, unless the smallest possible one has more.
+    func pieceLength(at start: Int, limit: Int) -> Int
+    /// How many of `count` bytes from `start` on the device can take, when a file has ended early.
+    func wholeBytes(from start: Int, count: Int) -> Int
+    /// Of a piece's place in staging memory, in bytes; divides 4096 where anything but the block's start will do.
+    var offsetAlignment: Int { get }
+}

@@ -1,0 +1,174 @@
+import CVulkan
+
+/// What Vulkan says of one device, as plain values.
+package struct PhysicalDevice: @unchecked Sendable {  // the handle is the instance's, which outlives this
+    package struct MemoryType: Sendable {
+        package let index: UInt32
+        package let heap: Int
+        package let flags: VkMemoryPropertyFlags
+
+        package func has(_ flag: VkMemoryPropertyFlagBits) -> Bool { flags & flag.rawValue != 0 }
+    }
+
+    package struct QueueFamily: Sendable {
+        package let index: UInt32
+        package let flags: VkQueueFlags
+        package let count: UInt32
+        package let granularity: VkExtent3D
+
+        package func has(_ flag: VkQueueFlagBits) -> Bool { flags & flag.rawValue != 0 }
+        /// Graphics and compute imply transfer, whether or not the flag says so.
+        package var canTransfer: Bool {
+            has(VK_QUEUE_TRANSFER_BIT) || has(VK_QUEUE_GRAPHICS_BIT) || has(VK_QUEUE_COMPUTE_BIT)
+        }
+    }
+
+    package let handle: VkPhysicalDevice
+    package let name: String
+    package let type: VkPhysicalDeviceType
+    package let apiVersion: UInt32
+    package let driver: String
+    package let memoryTypes: [MemoryType]
+    package let heapSizes: [UInt64]
+    package let queueFamilies: [QueueFamily]
+    package let extensions: Set<String>
+    package let nonCoherentAtomSize: Int
+    /// What addresses and sizes of imported host memory must be multiples of; nil: it cannot be imported.
+    package let importAlignment: Int?
+    package let hasTimelineSemaphores: Bool
+    package let hasSynchronization2: Bool
+
+    package init(_ handle: VkPhysicalDevice, _ functions: InstanceFunctions) throws(VulkanFailure) {
+        self.handle = handle
+        extensions = try Self.extensions(of: handle, functions)
+        let canImport = extensions.contains("VK_EXT_external_memory_host")
+        let properties = Self.properties(of: handle, functions, withImport: canImport)
+        name = properties.name
+        type = properties.type
+        apiVersion = properties.apiVersion
+        driver = properties.driver
+        nonCoherentAtomSize = max(1, Int(properties.nonCoherentAtomSize))
+        importAlignment = canImport ? Int(properties.importAlignment) : nil
+        (memoryTypes, heapSizes) = Self.memory(of: handle, functions)
+        queueFamilies = Self.queueFamilies(of: handle, functions)
+        (hasTimelineSemaphores, hasSynchronization2) = Self.features(of: handle, functions, version: apiVersion)
+    }
+
+    /// The first memory type that the mask allows with all of `required`, the ones with more of `wanted` first.
+    package func memoryType(
+        _ mask: UInt32, required: [VkMemoryPropertyFlagBits], wanted: [VkMemoryPropertyFlagBits] = []
+    ) -> MemoryType? {
+        let fitting = memoryTypes.filter { type in
+            mask & (1 << type.index) != 0 && required.allSatisfy { type.has($0) }
+        }
+        // `max` returns the last of equals; Vulkan orders equal types by performance, the best first.
+        return fitting.reversed().max { left, right in
+            wanted.count { left.has($0) } < wanted.count { right.has($0) }
+        }
+    }
+
+    // MARK: Questions
+
+    private static func extensions(
+        of handle: VkPhysicalDevice, _ functions: InstanceFunctions
+    ) throws(VulkanFailure) -> Set<String> {
+        var count: UInt32 = 0
+        let command = "vkEnumerateDeviceExtensionProperties"
+        try check(functions.enumerateDeviceExtensionProperties(handle, nil, &count, nil), command)
+        var list = [VkExtensionProperties](repeating: VkExtensionProperties(), count: Int(count))
+        try check(functions.enumerateDeviceExtensionProperties(handle, nil, &count, &list), command)
+        return Set(list.prefix(Int(count)).map { string($0.extensionName) })
+    }
+
+    private struct Properties {
+        var name = ""
+        var type = VK_PHYSICAL_DEVICE_TYPE_OTHER
+        var apiVersion: UInt32 = 0
+        var driver = ""
+        var nonCoherentAtomSize: UInt64 = 1
+        var importAlignment: UInt64 = 4096
+    }
+
+    private static func properties(
+        of handle: VkPhysicalDevice, _ functions: InstanceFunctions, withImport: Bool
+    ) -> Properties {
+        var memoryHost = VkPhysicalDeviceExternalMemoryHostPropertiesEXT()
+        memoryHost.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_MEMORY_HOST_PROPERTIES_EXT
+        var driver = VkPhysicalDeviceDriverProperties()
+        driver.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES
+        var properties = VkPhysicalDeviceProperties2()
+        properties.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2
+        withUnsafeMutablePointer(to: &memoryHost) { memoryHost in
+            withUnsafeMutablePointer(to: &driver) { driver in
+                driver.pointee.pNext = withImport ? UnsafeMutableRawPointer(memoryHost) : nil
+                properties.pNext = UnsafeMutableRawPointer(driver)
+                functions.getPhysicalDeviceProperties2(handle, &properties)
+            }
+        }
+        return Properties(
+            name: string(properties.properties.deviceName), type: properties.properties.deviceType,
+            apiVersion: properties.properties.apiVersion,
+            driver: "\(string(driver.driverName)) \(string(driver.driverInfo))",
+            nonCoherentAtomSize: properties.properties.limits.nonCoherentAtomSize,
+            importAlignment: memoryHost.minImportedHostPointerAlignment)
+    }
+
+    private static func memory(
+        of handle: VkPhysicalDevice, _ functions: InstanceFunctions
+    ) -> ([MemoryType], [UInt64]) {
+        var memory = VkPhysicalDeviceMemoryProperties2()
+        memory.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2
+        functions.getPhysicalDeviceMemoryProperties2(handle, &memory)
+        let properties = memory.memoryProperties
+        let types = list(properties.memoryTypes, VkMemoryType.self, Int(properties.memoryTypeCount))
+        let heaps = list(properties.memoryHeaps, VkMemoryHeap.self, Int(properties.memoryHeapCount))
+        return (
+            types.enumerated().map {
+                MemoryType(index: UInt32($0), heap: Int($1.heapIndex), flags: $1.propertyFlags)
+            }, heaps.map(\.size)
+        )
+    }
+
+    private static func queueFamilies(
+        of handle: VkPhysicalDevice, _ functions: InstanceFunctions
+    ) -> [QueueFamily] {
+        var count: UInt32 = 0
+        functions.getPhysicalDeviceQueueFamilyProperties(handle, &count, nil)
+        var families = [VkQueueFamilyProperties](repeating: VkQueueFamilyProperties(), count: Int(count))
+        functions.getPhysicalDeviceQueueFamilyProperties(handle, &count, &families)
+        return families.prefix(Int(count)).enumerated().map { index, family in
+            QueueFamily(
+                index: UInt32(index), flags: family.queueFlags, count: family.queueCount,
+                granularity: family.minImageTransferGranularity)
+        }
+    }
+
+    private static func features(
+        of handle: VkPhysicalDevice, _ functions: InstanceFunctions, version: UInt32
+    ) -> (timelines: Bool, synchronization2: Bool) {
+        var timelines = VkPhysicalDeviceTimelineSemaphoreFeatures()
+        timelines.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES
+        var synchronization2 = VkPhysicalDeviceSynchronization2Features()
+        synchronization2.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SYNCHRONIZATION_2_FEATURES
+        var features = VkPhysicalDeviceFeatures2()
+        features.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2
+        withUnsafeMutablePointer(to: &timelines) { timelines in
+            withUnsafeMutablePointer(to: &synchronization2) { synchronization2 in
+                synchronization2.pointee.pNext = UnsafeMutableRawPointer(timelines)
+                features.pNext = UnsafeMutableRawPointer(synchronization2)
+                functions.getPhysicalDeviceFeatures2(handle, &features)
+            }
+        }
+        return (timelines.timelineSemaphore != 0, synchronization2.synchronization2 != 0)
+    }
+}
+
+/// A C string in a fixed array, which Swift shows as a tuple.
+func string<Tuple>(_ tuple: Tuple) -> String {
+    withUnsafeBytes(of: tuple) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
+}
+
+/// The first elements of a fixed array, which Swift shows as a tuple.
+func list<Tuple, Element>(_ tuple: Tuple, _ type: Element.Type, _ count: Int) -> [Element] {
+    withUnsafeBytes(of: tuple) { Array($0.bindMemory(to: type).prefix(count)) }
+}

@@ -1,0 +1,406 @@
+import CVulkan
+import Penstock
+import Synchronization
+
+/// One queue's way to one device: staging, batched copies, and a timeline that says what is done.
+///
+/// Everything but `staging` and `features` belongs to the ring thread.
+final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread makes every call, see ``StorageSink``
+    /// Work that is on the device.
+    private struct InFlight {
+        var token: UInt32
+        /// Staging that goes back when the device is done; nil: the engine holds it.
+        var block: SlabArena.Block?
+        /// The bytes' way out of a slab's shadow, or of memory that the host does not see coherently.
+        var readback: (slab: StagingSlabs.Slab, block: SlabArena.Block, count: Int)?
+        var details: TransferDetails?
+        /// Its result has been given already.
+        var isReported = false
+    }
+
+    private struct Submission {
+        var value: UInt64
+        var command: Int
+        var bytes: Int
+        var work: [InFlight]
+    }
+
+    let device: GPUDevice
+    let timeline: Timeline
+    private let waiter: TimelineWaiter
+    private let slabs: StagingSlabs
+    private var commands: CommandRing
+    let features: [Capabilities.Feature]
+
+    var staging: SlabArena { slabs.arena }
+
+    private var uploads = CopyBatch()
+    private var downloads = CopyBatch()
+    /// What the batches are made of.
+    private var pending: [InFlight] = []
+    private var waits: [GPUSemaphorePoint] = []
+    private var signals: [GPUSemaphorePoint] = []
+    /// Work whose `after` has not been reached: no submission may wait for it, since others' would wait behind it.
+    private var held: [SinkWork] = []
+    private var inFlight: [Submission] = []
+    private var results: [SinkResult] = []
+    private var spareWork: [[InFlight]] = []
+    private var lastValue: UInt64 = 0
+    private var isOpen = true
+
+    /// While the device has work enough, copies gather until they are worth a submission of their own.
+    private static let enoughSubmissions = 2
+    private static let flushBytes = 2 << 20
+    private static let flushCount = 512
+    /// Copies of up to so many bytes end before a sleeping thread would have woken.
+    private static let shortBytes = 256 << 10
+
+    init(_ device: GPUDevice, _ environment: SinkEnvironment) throws(StorageError) {
+        guard !device.isLost else { throw VulkanFailure(VK_ERROR_DEVICE_LOST, "an earlier command").error(.setUp) }
+        self.device = device
+        slabs = try StagingSlabs(device, limit: environment.stagingBytes)
+        do throws(VulkanFailure) {
+            timeline = try Timeline(device)
+            do throws(VulkanFailure) {
+                commands = try CommandRing(device)
+            } catch {
+                timeline.destroy()
+                throw error
+            }
+        } catch {
+            device.note(error.result)
+            throw error.error(.setUp)
+        }
+        do throws(StorageError) {
+            waiter = try TimelineWaiter(device, name: environment.name, wake: environment.wake)
+        } catch {
+            commands.destroy(device)
+            timeline.destroy()
+            throw error
+        }
+        features = Self.features(of: device, imports: slabs.imports)
+    }
+
+    deinit { close() }
+
+    func close() {
+        guard isOpen else { return }
+        isOpen = false
+        waiter.stop()
+        slabs.destroy()
+        commands.destroy(device)
+        timeline.destroy()
+    }
+
+    // MARK: Accepting
+
+    func accept(_ work: SinkWork) {
+        if let options = work.target.options {
+            let details = options._withUnsafeGuaranteedRef {
+                unsafeDowncast($0.details as AnyObject, to: TransferDetails.self)
+            }
+            if !details.after.isEmpty, !device.isLost, !isReached(details.after) {
+                held.append(work)
+                return
+            }
+            add(work, details)
+        } else {
+            add(work, nil)
+        }
+    }
+
+    private func add(_ work: SinkWork, _ details: TransferDetails?) {
+        guard !device.isLost else { return fail(work, VulkanFailure(VK_ERROR_DEVICE_LOST, "")) }
+        var item = InFlight(token: work.token, block: work.intoDevice ? work.block : nil, details: details)
+        if work.count > 0 {
+            switch slabs.slab(of: work.block) {
+            case .failure(let failure): return fail(work, failure)
+            case .success(let slab): add(work, slab, &item)
+            }
+        }
+        if let details {
+            for point in details.after where !waits.contains(point) { waits.append(point) }
+            if work.isLast { details.signal.forEach(addSignal) }
+        }
+        pending.append(item)
+        if uploads.bytes + downloads.bytes >= Self.flushBytes || pending.count >= Self.flushCount { flush() }
+    }
+
+    private func add(_ work: SinkWork, _ slab: StagingSlabs.Slab, _ item: inout InFlight) {
+        let staged = slabs.offset(of: work.block, work.skip, in: slab)
+        let target = OpaquePointer(bitPattern: UInt(work.target.handle))!
+        let offset = work.target.offset + UInt64(work.start)
+        if work.intoDevice {
+            slabs.hostDidWrite(work.block, work.skip, work.count, slab)
+            uploads.add(from: slab.buffer, staged, to: target, offset, work.count)
+        } else {
+            if slab.shadow != nil || !slabs.isCoherent { item.readback = (slab, work.block, work.count) }
+            downloads.add(from: target, offset, to: slab.buffer, staged, work.count)
+        }
+    }
+
+    private func fail(_ work: SinkWork, _ failure: VulkanFailure) {
+        if work.intoDevice { staging.release(work.block) }
+        results.append(
+            SinkResult(
+                token: work.token, failure: failure.result.failureKind, deviceResult: failure.result.rawValue))
+    }
+
+    /// A semaphore may be signalled once by a submission: the larger value says what the smaller one does.
+    private func addSignal(_ point: GPUSemaphorePoint) {
+        if let index = signals.firstIndex(where: { $0.semaphore == point.semaphore }) {
+            if signals[index].value < point.value { signals[index] = point }
+        } else {
+            signals.append(point)
+        }
+    }
+
+    private func isReached(_ points: [GPUSemaphorePoint]) -> Bool {
+        points.allSatisfy { point in
+            // A lost device reaches everything: the work then fails.
+            Timeline.value(of: point.semaphore, device).map { $0 >= point.value } ?? true
+        }
+    }
+
+    // MARK: Submitting
+
+    func flush() {
+        if !held.isEmpty { releaseHeld() }
+        guard !pending.isEmpty, device.submits, commands.hasFree else { return }
+        // A queue works in order: what is submitted now would only wait there, in a submission of its own.
+        let isWorthIt =
+            inFlight.count < Self.enoughSubmissions || uploads.bytes + downloads.bytes >= Self.flushBytes
+            || pending.count >= Self.flushCount
+        guard isWorthIt else { return }
+        let bytes = uploads.bytes + downloads.bytes
+        do throws(VulkanFailure) {
+            let (command, buffer) = try commands.begin(device)
+            do throws(VulkanFailure) {
+                record(into: buffer)
+                try check(device.functions.endCommandBuffer(buffer), "vkEndCommandBuffer")
+                try check(submit(buffer), "vkQueueSubmit2")
+            } catch {
+                commands.giveBack(command)
+                throw error
+            }
+            took(command: command, bytes: bytes)
+        } catch {
+            device.note(error.result)
+            failPending(error)
+        }
+    }
+
+    private func releaseHeld() {
+        let waiting = held
+        held.removeAll(keepingCapacity: true)
+        for work in waiting { accept(work) }
+    }
+
+    /// What came before on the queue is done before the copies, and the copies before what comes after, the host included.
+    private func record(into buffer: VkCommandBuffer) {
+        let all = VK_PIPELINE_STAGE_2_ALL_COMMANDS_BIT
+        let copy = VK_PIPELINE_STAGE_2_COPY_BIT
+        let anyAccess = VK_ACCESS_2_MEMORY_READ_BIT | VK_ACCESS_2_MEMORY_WRITE_BIT
+        let transfer = VK_ACCESS_2_TRANSFER_READ_BIT | VK_ACCESS_2_TRANSFER_WRITE_BIT
+        barrier(buffer, all, VK_ACCESS_2_MEMORY_WRITE_BIT, copy, transfer)
+        let readsBack = !downloads.isEmpty
+        if readsBack {
+            downloads.record(into: buffer, device.functions)
+            if !uploads.isEmpty { barrier(buffer, copy, VK_ACCESS_2_TRANSFER_WRITE_BIT, copy, transfer) }
+        }
+        uploads.record(into: buffer, device.functions)
+        let host = readsBack ? VK_PIPELINE_STAGE_2_HOST_BIT : 0
+        let hostRead = readsBack ? VK_ACCESS_2_HOST_READ_BIT : 0
+        barrier(buffer, copy, VK_ACCESS_2_TRANSFER_WRITE_BIT, all | host, anyAccess | hostRead)
+    }
+
+    private func barrier(
+        _ buffer: VkCommandBuffer, _ sourceStage: UInt64, _ sourceAccess: UInt64, _ stage: UInt64, _ access: UInt64
+    ) {
+        var barrier = VkMemoryBarrier2()
+        barrier.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER_2
+        barrier.srcStageMask = sourceStage
+        barrier.srcAccessMask = sourceAccess
+        barrier.dstStageMask = stage
+        barrier.dstAccessMask = access
+        withUnsafePointer(to: &barrier) { barrier in
+            var info = VkDependencyInfo()
+            info.sType = VK_STRUCTURE_TYPE_DEPENDENCY_INFO
+            info.memoryBarrierCount = 1
+            info.pMemoryBarriers = barrier
+            device.functions.cmdPipelineBarrier2(buffer, &info)
+        }
+    }
+
+    private func submit(_ buffer: VkCommandBuffer) -> VkResult {
+        var command = VkCommandBufferSubmitInfo()
+        command.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_SUBMIT_INFO
+        command.commandBuffer = buffer
+        var done = Self.submitInfo(GPUSemaphorePoint(timeline.handle, lastValue + 1))
+        var info = VkSubmitInfo2()
+        info.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO_2
+        info.commandBufferInfoCount = 1
+        return withUnsafePointer(to: &command) { command in
+            info.pCommandBufferInfos = command
+            guard !waits.isEmpty || !signals.isEmpty else {
+                return withUnsafePointer(to: &done) { done in
+                    info.signalSemaphoreInfoCount = 1
+                    info.pSignalSemaphoreInfos = done
+                    return device.submit(&info)
+                }
+            }
+            let signalInfos = [done] + signals.map(Self.submitInfo)
+            return waits.map(Self.submitInfo).withUnsafeBufferPointer { waits in
+                signalInfos.withUnsafeBufferPointer { signals in
+                    info.waitSemaphoreInfoCount = UInt32(waits.count)
+                    info.pWaitSemaphoreInfos = waits.baseAddress
+                    info.signalSemaphoreInfoCount = UInt32(signals.count)
+                    info.pSignalSemaphoreInfos = signals.baseAddress
+                    return device.submit(&info)
+                }
+            }
+        }
+    }
+
+    private static func submitInfo(_ point: GPUSemaphorePoint) -> VkSemaphoreSubmitInfo {
+        var info = VkSemaphoreSubmitInfo()
+        info.sType = VK_STRUCTURE_TYPE_SEMAPHORE_SUBMIT_INFO
+        info.semaphore = point.semaphore
+        info.value = point.value
+        info.stageMask = VK_PIPELINE_STAGE_2_ALL_COMMANDS_BIT
+        return info
+    }
+
+    /// What was pending is on the device.
+    private func took(command: Int, bytes: Int) {
+        lastValue += 1
+        for index in pending.indices {
+            guard let details = pending[index].details, details.endsOnSubmit else { continue }
+            details.submittedValue.store(lastValue, ordering: .releasing)
+            results.append(SinkResult(token: pending[index].token))
+            pending[index].isReported = true
+        }
+        var work = spareWork.popLast() ?? []
+        swap(&work, &pending)
+        inFlight.append(Submission(value: lastValue, command: command, bytes: bytes, work: work))
+        waits.removeAll(keepingCapacity: true)
+        signals.removeAll(keepingCapacity: true)
+    }
+
+    private func failPending(_ failure: VulkanFailure) {
+        for item in pending { end(item, failure) }
+        pending.removeAll(keepingCapacity: true)
+        uploads = CopyBatch()
+        downloads = CopyBatch()
+        waits = []
+        signals = []
+    }
+
+    // MARK: Completing
+
+    var isBusy: Bool { !inFlight.isEmpty || !pending.isEmpty || !held.isEmpty || !results.isEmpty }
+    var isWorthSpinning: Bool { inFlight.count == 1 && inFlight[0].bytes <= Self.shortBytes && held.isEmpty }
+
+    var hasResults: Bool {
+        if !results.isEmpty { return true }
+        guard let first = inFlight.first else {
+            return !held.isEmpty && held.contains { isReached(Self.details(of: $0).after) }
+        }
+        guard let value = timeline.value else { return true }
+        return value >= first.value
+            || (!held.isEmpty && held.contains { isReached(Self.details(of: $0).after) })
+    }
+
+    private static func details(of work: SinkWork) -> TransferDetails {
+        work.target.options!._withUnsafeGuaranteedRef {
+            unsafeDowncast($0.details as AnyObject, to: TransferDetails.self)
+        }
+    }
+
+    func reap(_ body: (SinkResult) -> Void) {
+        if !inFlight.isEmpty {
+            if let value = timeline.value { endSubmissions(upTo: value) } else { endAll() }
+        }
+        if device.isLost { endAll() }
+        var ended: [SinkResult] = []
+        swap(&ended, &results)
+        for result in ended { body(result) }
+        ended.removeAll(keepingCapacity: true)
+        if results.isEmpty { swap(&ended, &results) }
+    }
+
+    private func endSubmissions(upTo value: UInt64) {
+        var count = 0
+        while count < inFlight.count, inFlight[count].value <= value {
+            for item in inFlight[count].work { end(item, nil) }
+            commands.giveBack(inFlight[count].command)
+            inFlight[count].work.removeAll(keepingCapacity: true)
+            spareWork.append(inFlight[count].work)
+            count += 1
+        }
+        inFlight.removeFirst(count)
+    }
+
+    /// The device is lost: everything ends, once.
+    private func endAll() {
+        let lost = VulkanFailure(VK_ERROR_DEVICE_LOST, "")
+        for submission in inFlight {
+            for item in submission.work { end(item, lost) }
+            commands.giveBack(submission.command)
+        }
+        inFlight = []
+        failPending(lost)
+        for work in held { fail(work, lost) }
+        held = []
+    }
+
+    private func end(_ item: InFlight, _ failure: VulkanFailure?) {
+        if let block = item.block { staging.release(block) }
+        if let readback = item.readback, failure == nil {
+            slabs.deviceDidWrite(readback.block, readback.count, readback.slab)
+        }
+        guard !item.isReported else { return }
+        results.append(
+            SinkResult(
+                token: item.token, failure: failure?.result.failureKind ?? .none,
+                deviceResult: failure?.result.rawValue ?? 0))
+    }
+
+    func armWakeUp() {
+        var points: [TimelineWaiter.Point] = []
+        if let first = inFlight.first { points.append(.init(semaphore: timeline.handle, value: first.value)) }
+        for work in held {
+            for point in Self.details(of: work).after {
+                points.append(.init(semaphore: point.semaphore, value: point.value))
+            }
+        }
+        if !points.isEmpty { waiter.wait(for: points) }
+    }
+
+    // MARK: Capabilities
+
+    private static func features(of device: GPUDevice, imports: Bool) -> [Capabilities.Feature] {
+        [
+            .init(
+                "GPU", isAvailable: true, rung: device.name,
+                reason: device.isAdopted ? "the application's device" : "a device of its own"),
+            .init(
+                "GPU staging", isAvailable: imports,
+                rung: imports ? "slabs imported into Vulkan" : "memory allocated by Vulkan",
+                reason: imports
+                    ? nil : device.canImport ? "the driver refuses host memory" : "no VK_EXT_external_memory_host",
+                advice: imports || !device.isAdopted
+                    ? nil : "enable VK_EXT_external_memory_host when making the VkDevice"),
+            .init(
+                "GPU landing", isAvailable: device.landsDirectly,
+                rung: device.landsDirectly ? "straight into memory that the host sees" : "staged",
+                reason: device.landsDirectly ? "where a buffer has such memory; else staged" : "switched off"),
+        ]
+    }
+}
+
+extension GPUDevice: SinkDevice {
+    package func makeSink(_ environment: SinkEnvironment) throws(StorageError) -> any StorageSink {
+        try GPUSink(self, environment)
+    }
+}

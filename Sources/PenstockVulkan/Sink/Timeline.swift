@@ -1,0 +1,46 @@
+import CVulkan
+import Penstock
+
+/// A timeline semaphore of a device.
+final class Timeline: @unchecked Sendable {  // the handle is for any thread
+    let handle: VkSemaphore
+    private let device: GPUDevice
+
+    init(_ device: GPUDevice) throws(VulkanFailure) {
+        var type = VkSemaphoreTypeCreateInfo()
+        type.sType = VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO
+        type.semaphoreType = VK_SEMAPHORE_TYPE_TIMELINE
+        var info = VkSemaphoreCreateInfo()
+        info.sType = VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO
+        var handle: VkSemaphore?
+        let result = withUnsafePointer(to: &type) { type in
+            info.pNext = UnsafeRawPointer(type)
+            return device.functions.createSemaphore(device.device, &info, nil, &handle)
+        }
+        try check(result, "vkCreateSemaphore")
+        self.handle = handle!
+        self.device = device
+    }
+
+    /// Nothing waits for it or signals it any more.
+    func destroy() { device.functions.destroySemaphore(device.device, handle, nil) }
+
+    /// The value it has reached; nil: the device is lost.
+    var value: UInt64? { Self.value(of: handle, device) }
+
+    static func value(of handle: VkSemaphore, _ device: GPUDevice) -> UInt64? {
+        var value: UInt64 = 0
+        let result = device.functions.getSemaphoreCounterValue(device.device, handle, &value)
+        device.note(result)
+        // Some drivers say that they are lost in this way only.
+        return result == VK_SUCCESS && !(device.isLost && value == .max) ? value : nil
+    }
+
+    func signal(_ value: UInt64) {
+        var info = VkSemaphoreSignalInfo()
+        info.sType = VK_STRUCTURE_TYPE_SEMAPHORE_SIGNAL_INFO
+        info.semaphore = handle
+        info.value = value
+        device.note(device.functions.signalSemaphore(device.device, &info))
+    }
+}
