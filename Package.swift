@@ -55,7 +55,7 @@ let package = Package(
         .executableTarget(
             name: "penstock",
             dependencies: [
-                "Penstock", "CBaselines",
+                "CBaselines", "Penstock", "PenstockVulkan",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "SystemPackage", package: "swift-system"),
             ],

@@ -108,7 +108,7 @@ extension FileList {
 }
 
 extension Sample {
-    fileprivate init(_ result: baseline_result, of name: String, status: CInt) throws(BenchError) {
+    init(_ result: baseline_result, of name: String, status: CInt) throws(BenchError) {
         guard status == 0 else { throw BenchError("baseline \(name)", errno: -status) }
         self.init(
             wallNanoseconds: result.wall_ns, cpuNanoseconds: result.cpu_ns, operations: result.operations,
