@@ -154,10 +154,6 @@ extension Engine {
         assert(!record.pointee.hasEnded && record.pointee.piecesInFlight == 0)
         record.pointee.hasEnded = true
         if record.pointee.outcome.failure == .none { record.pointee.outcome.count = record.pointee.end }
-        if record.pointee.direction == .read, let block = exchange(&record.pointee.landed, with: nil) {
-            // Cancelled before it could go on. A readback's memory is its caller's.
-            sinks[Int(record.pointee.sink)].staging.release(block)
-        }
         record.pointee.file?._withUnsafeGuaranteedRef { file in
             file.onRing.pending -= 1
             if file.onRing.pending == 0, !file.onRing.closing.isEmpty { finishClosing(file) }

@@ -82,18 +82,23 @@ extension Engine {
 
     // MARK: To the sink
 
-    /// Issues a request whose bytes have landed already, or that is a readback and has nothing to do with a file.
-    func issueLanded(_ id: Scheduler.EntryID, _ submission: Submission, _ index: Int) {
-        let record = submission.records + index
-        let block = record.pointee.landed!
-        record.pointee.landed = nil
-        record.pointee.issued = record.pointee.length
-        record.pointee.piecesInFlight += 1
-        scheduler.issued(id, bytes: 0, rest: rest(of: id, after: index))
+    /// Issues a whole submission, whose bytes have landed already or are to be read back, as one piece.
+    func issueLanding(_ id: Scheduler.EntryID, _ submission: Submission) {
+        let landing = submission.landing!
+        submission.landing!.isHanded = true
+        for index in 0..<submission.count where !submission.records[index].hasEnded {
+            submission.records[index].issued = submission.records[index].length
+            submission.records[index].piecesInFlight = 1
+            submission.records[index].piecesInSink = 1
+        }
+        scheduler.issued(id, bytes: 0, rest: .drained)
         scheduler.finished(bytes: 0)
-        // Without a file, the offset says where in the device's memory a part of a call starts.
-        let start = record.pointee.file == nil ? Int(record.pointee.offset) : 0
-        hand(submission, index, slot: -1, start: start, count: record.pointee.length, block: block, skip: 0)
+        let token = sinkPieces.insert(
+            SinkPiece(submission: Unmanaged.passUnretained(submission), record: -1, slot: -1))
+        let isRead = submission.records[0].direction == .read
+        sinks[landing.sink].accept(
+            SinkWork(token: token, intoDevice: isRead, block: landing.block, isLast: !landing.isPart),
+            UnsafeBufferPointer(start: submission.copies, count: submission.count))
     }
 
     /// Has the sink bring what the slot's piece shall write.
@@ -112,12 +117,17 @@ extension Engine {
         record.pointee.piecesInSink += 1
         let token = sinkPieces.insert(
             SinkPiece(submission: Unmanaged.passUnretained(submission), record: Int32(index), slot: Int32(slot)))
-        sinks[Int(record.pointee.sink)].accept(
-            SinkWork(
-                token: token, intoDevice: record.pointee.direction == .read, target: record.pointee.target,
-                start: start, count: count, block: block, skip: skip,
-                isLast: !record.pointee.isPart && record.pointee.issued >= record.pointee.length
-                    && record.pointee.piecesInFlight == record.pointee.piecesInSink))
+        var copy = SinkCopy(
+            target: record.pointee.target, start: start, count: count, memory: block.address + skip)
+        let isLast =
+            record.pointee.issued >= record.pointee.length
+            && record.pointee.piecesInFlight == record.pointee.piecesInSink
+        withUnsafePointer(to: &copy) { copy in
+            sinks[Int(record.pointee.sink)].accept(
+                SinkWork(
+                    token: token, intoDevice: record.pointee.direction == .read, block: block, isLast: isLast),
+                UnsafeBufferPointer(start: copy, count: 1))
+        }
     }
 
     /// The driver has done with a piece of a read that has a sink: what landed goes on.
@@ -145,7 +155,7 @@ extension Engine {
         let isLast =
             record.pointee.issued >= record.pointee.length
             && record.pointee.piecesInFlight == record.pointee.piecesInSink + 1
-        let endsWithWork = isLast && (options?._withUnsafeGuaranteedRef { $0.endsWithWork } ?? false)
+        let endsWithWork = isLast && (options?._withUnsafeGuaranteedRef { $0.isSynchronized } ?? false)
         if record.pointee.outcome.failure == .none, usable > 0 || endsWithWork {
             return hand(
                 submission, Int(piece.record), slot: -1, start: piece.start, count: usable, block: piece.block!,
@@ -177,6 +187,7 @@ extension Engine {
     private func endSinkPiece(_ result: SinkResult) {
         let ended = sinkPieces.remove(result.token)
         let submission = ended.submission.takeUnretainedValue()
+        guard ended.record >= 0 else { return endLanding(submission, result) }
         let record = submission.records + Int(ended.record)
         record.pointee.piecesInSink -= 1
         if result.failure != .none {
@@ -189,6 +200,32 @@ extension Engine {
         }
         record.pointee.piecesInFlight -= 1
         endIfOver(submission, Int(ended.record))
+    }
+
+    /// The last record that ends hands the submission back to its caller: count what is left until then.
+    private func endLanding(_ submission: Submission, _ result: SinkResult) {
+        var left = submission.remaining
+        for index in 0..<submission.count where left > 0 && !submission.records[index].hasEnded {
+            left -= 1
+            let record = submission.records + index
+            record.pointee.piecesInFlight = 0
+            record.pointee.piecesInSink = 0
+            if result.failure != .none {
+                record.pointee.outcome.deviceResult = result.deviceResult
+                fail(record, result.failure, errno: 0)
+            }
+            end(submission, index)
+        }
+    }
+
+    /// Asks sinks to give back what they have of a request and have not handed to their device.
+    func withdraw(_ submission: Submission, _ index: Int) {
+        let object = Unmanaged.passUnretained(submission).toOpaque()
+        sinkPieces.forEach { token, piece in
+            if piece.submission.toOpaque() == object, Int(piece.record) == index {
+                sinks[Int(submission.records[index].sink)].withdraw(token)
+            }
+        }
     }
 
     private func endIfOver(_ submission: Submission, _ index: Int) {
@@ -221,5 +258,11 @@ struct NumberedStore<Value> {
         values[Int(index)] = nil
         free.append(index)
         return value
+    }
+
+    func forEach(_ body: (UInt32, Value) -> Void) {
+        for index in values.indices {
+            if let value = values[index] { body(UInt32(index), value) }
+        }
     }
 }

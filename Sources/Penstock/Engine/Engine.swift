@@ -92,6 +92,10 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
     /// What closed files' numbers stand for. Kept open, since closing a file must not need a descriptor; −1: none.
     let inertDescriptor: Int32
     private var issuedInTurn = 0
+    /// The thread has waited for a sink, in vain, since something happened last.
+    private var hasWaitedForSinks = false
+    /// How long the thread waits for a device before it has itself woken for that: a few wake-ups' time, in nanoseconds.
+    private static let sinkPatience: UInt64 = 250_000
     private let spins: Bool
 
     /// Slots beyond those for pieces, and for nothing else, so that opening a file need not wait for a read.
@@ -147,6 +151,7 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
                 if loop.leave() { break }
                 continue
             }
+            if ended > 0 { hasWaitedForSinks = false }
             if ended > 0 || loop.hasJobs || !loop.inbox.isEmpty || canStartControl { continue }
             park()
         }
@@ -182,7 +187,15 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
 
     private func park() {
         // With reads in flight the disk is the one to wait for, and the kernel does that better.
-        if spins, issuedInTurn > 0, pieces.inUse == 0, sinksAreWorthSpinning, spinFindsWork() { return }
+        if pieces.inUse == 0 {
+            for index in 0..<sinks.count where sinks[index].isBusy && !hasWaitedForSinks {
+                // Whatever arrives meanwhile would wait for the device too, and its sender need not wake anybody.
+                hasWaitedForSinks = true
+                return sinks[index].waitBriefly(Self.sinkPatience)
+            }
+            if spins, issuedInTurn > 0, !sinksAreBusy, spinFindsWork() { return }
+        }
+        hasWaitedForSinks = false
         issuedInTurn = 0
         guard loop.inbox.park() else { return }
         for index in 0..<sinks.count where sinks[index].isBusy { sinks[index].armWakeUp() }
@@ -195,18 +208,11 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
         let end = linux_monotonic_ns() + UInt64(configuration.spinMicroseconds) * 1000
         repeat {
             for _ in 0..<16 {
-                if !loop.inbox.isEmpty || driver.hasCompletions || sinksHaveResults { return true }
+                if !loop.inbox.isEmpty || driver.hasCompletions { return true }
                 linux_spin_hint()
             }
         } while linux_monotonic_ns() < end
         return false
-    }
-
-    private var sinksHaveResults: Bool { (0..<sinks.count).contains { sinks[$0].hasResults } }
-
-    /// With much on a device, the device is the one to wait for, and it may want this core.
-    private var sinksAreWorthSpinning: Bool {
-        (0..<sinks.count).allSatisfy { !sinks[$0].isBusy || sinks[$0].isWorthSpinning }
     }
 
     // MARK: Stopping
@@ -236,7 +242,8 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
             let priority = submission.records[start].priority
             var end = start
             var live = 0
-            while end < count, submission.records[end].priority == priority {
+            let isLanding = submission.landing != nil
+            while end < count, isLanding || submission.records[end].priority == priority {
                 if !submission.records[end].hasEnded { live += 1 }
                 end += 1
             }
@@ -283,7 +290,7 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
             let rest = record.pointee.length - record.pointee.issued
             if !record.pointee.hasEnded, rest > 0 {
                 // What has landed takes no room on the disk.
-                return record.pointee.landed != nil ? 0 : min(rest, configuration.pieceSize)
+                return lane.submission!.landing != nil ? 0 : min(rest, configuration.pieceSize)
             }
             lane.cursor += 1
         }
@@ -337,8 +344,8 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
         let index = lanes[id.index].cursor
         lanes[id.index].issuing = index
         let record = submission.records + index
-        guard record.pointee.landed == nil else {
-            issueLanded(id, submission, index)
+        guard submission.landing == nil else {
+            issueLanding(id, submission)
             return 0
         }
         let slot = pieces.take(.piece)

@@ -31,11 +31,6 @@ struct RequestRecord {
     /// The number of the sink that the bytes go on to, or come from; −1: they stay in the caller's memory.
     var sink: Int8 = -1
     var target = SinkTarget(handle: 0, offset: 0)
-    /// Staging memory in which the bytes have landed on the caller's thread, or which a readback shall fill. The record's
-    /// until a sink accepts it.
-    var landed: SlabArena.Block?
-    /// Other requests of the same call follow, so that its end is not this one's.
-    var isPart = false
     /// The memory is mapped from a device: the kernel cannot pin it for direct I/O.
     var mustBuffer = false
     /// The inline path found the pages missing.

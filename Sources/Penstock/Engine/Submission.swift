@@ -8,6 +8,8 @@ final class Submission: InboxMessage, @unchecked Sendable {
     /// Who hears of it.
     enum Delivery {
         case nobody
+        /// A task that waits for everything, or may later.
+        case joined
         /// A task that waits for everything.
         case task(UnsafeContinuation<Void, Never>)
         /// Called on the ring thread with each request as it ends, and with −1 at the very end.
@@ -20,6 +22,8 @@ final class Submission: InboxMessage, @unchecked Sendable {
     var delivery = Delivery.nobody
     var submittedAt: UInt64 = 0
     var label: String?
+    /// All its requests have landed on the caller's thread, or are readbacks: they go to their sink as one piece of work.
+    var landing: Landing?
     /// Objects that must live as long as the requests, where no suspended caller holds them.
     var keepAlive: [AnyObject] = []
 
@@ -27,6 +31,16 @@ final class Submission: InboxMessage, @unchecked Sendable {
     var remaining = 0
     /// Tells a cancellation or a deadline of this use from one of the use before.
     private(set) var generation: UInt64 = 0
+
+    /// Where a `.joined` submission stands, and who waits for its end then.
+    private let joint = Atomic<UInt8>(Joint.running)
+    private var joining: UnsafeContinuation<Void, Never>?
+
+    private enum Joint {
+        static let running: UInt8 = 0
+        static let awaited: UInt8 = 1
+        static let over: UInt8 = 2
+    }
 
     /// It has ended. The continuation says so too, but the thread sanitizer cannot see what orders that one.
     let hasEnded = Atomic<Bool>(false)
@@ -36,12 +50,38 @@ final class Submission: InboxMessage, @unchecked Sendable {
     /// The task was cancelled, perhaps before the submission was sent.
     let isCancelledEarly = Atomic<Bool>(false)
 
+    /// Staging memory on the way between the caller's thread and a sink.
+    struct Landing {
+        var sink: Int
+        /// Whose it is depends on the direction: of a read, the sink's once it has accepted it; of a readback, the caller's.
+        var block: SlabArena.Block
+        /// Other submissions of the same call follow.
+        var isPart = false
+        /// A sink has accepted it.
+        var isHanded = false
+    }
+
+    /// Where each record's bytes have landed; made at the first use. A record's place here is its own.
+    private(set) lazy var copies = UnsafeMutablePointer<SinkCopy>.allocate(capacity: capacity)
+    private var hasCopies = false
+
     init(capacity: Int) {
         self.capacity = capacity
         records = .allocate(capacity: capacity)
     }
 
-    deinit { records.deallocate() }  // a record is plain data
+    deinit {
+        // Records and copies are plain data.
+        records.deallocate()
+        if hasCopies { copies.deallocate() }
+    }
+
+    /// Adds a request whose bytes are where `copy` says.
+    func append(_ record: RequestRecord, _ copy: SinkCopy) {
+        hasCopies = true
+        (copies + count).initialize(to: copy)
+        append(record)
+    }
 
     func append(_ record: RequestRecord) {
         precondition(count < capacity)
@@ -59,9 +99,17 @@ final class Submission: InboxMessage, @unchecked Sendable {
     func clear() {
         count = 0
         hasEnded.store(false, ordering: .relaxed)
+        joint.store(Joint.running, ordering: .relaxed)
         delivery = .nobody
         label = nil
+        landing = nil
         keepAlive.removeAll(keepingCapacity: true)
+    }
+
+    /// Resumes the continuation once everything has ended: of a `.joined` submission, at any time after it was sent.
+    func join(_ continuation: UnsafeContinuation<Void, Never>) {
+        joining = continuation
+        if joint.exchange(Joint.awaited, ordering: .acquiringAndReleasing) == Joint.over { continuation.resume() }
     }
 
     /// The last request has ended. On the ring thread.
@@ -72,6 +120,9 @@ final class Submission: InboxMessage, @unchecked Sendable {
         case .task(let continuation):
             hasEnded.store(true, ordering: .releasing)
             continuation.resume()
+        case .joined:
+            hasEnded.store(true, ordering: .releasing)
+            if joint.exchange(Joint.over, ordering: .acquiringAndReleasing) == Joint.awaited { joining!.resume() }
         case .observer(let observer): observer(self, -1)
         }
     }

@@ -32,15 +32,14 @@ extension QueueCore {
         let transfer = try Transfer(.read, file, offset, slice, core: self)
         guard !Task.isCancelled else { throw cancelled(transfer, .read) }
         guard transfer.length > 0 else { return 0 }
-        let landing = try land(transfer, slice, sinks[index].staging, options.priority)
+        let landed = try land(transfer, slice, sinks[index].staging, options.priority)
         var record = RequestRecord(
-            .read, file: file, address: transfer.address, offset: offset, length: landing.count ?? transfer.length,
+            .read, file: file, address: transfer.address, offset: offset, length: landed.count ?? transfer.length,
             priority: options.priority ?? StoragePriority(Task.currentPriority))
         record.sink = Int8(index)
         record.target = slice.target
-        record.landed = landing.block
-        record.isCold = landing.isCold
-        return try await perform(record, asked: transfer.length, options)
+        record.isCold = landed.isCold
+        return try await perform(record, landed.block, asked: transfer.length, options)
     }
 
     /// Writes a device's memory into a file.
@@ -56,7 +55,7 @@ extension QueueCore {
             priority: options.priority ?? StoragePriority(Task.currentPriority))
         record.sink = Int8(index)
         record.target = slice.target
-        return try await perform(record, asked: transfer.length, options)
+        return try await perform(record, nil, asked: transfer.length, options)
     }
 
     /// Reads straight into memory that the device shows to the host; nil: the kernel refused that memory.
@@ -82,8 +81,18 @@ extension QueueCore {
         }
     }
 
+    /// Whether a request may be read into staging memory on its caller's thread.
+    func canLand(_ transfer: Transfer, _ slice: SinkSlice) -> Bool {
+        let limit = min(inlineLimit, configuration.pieceSize, Engine.largestStagedPiece)
+        guard transfer.length <= limit, transfer.mayBeCached, configuration.ordering == .concurrent else {
+            return false
+        }
+        guard let layout = slice.options?.layout else { return true }
+        return layout.pieceLength(at: 0, limit: limit) == transfer.length
+    }
+
     /// What the inline path has read into staging memory.
-    struct Landing {
+    struct Landed {
         /// Nil: nothing, and the ring has all of it to do.
         var block: SlabArena.Block?
         var count: Int?
@@ -93,15 +102,9 @@ extension QueueCore {
     /// Reads what is in the page cache into staging memory, on the caller's thread, if there is some.
     func land(
         _ transfer: Transfer, _ slice: SinkSlice, _ staging: SlabArena, _ priority: StoragePriority?
-    ) throws(StorageError) -> Landing {
-        let limit = min(inlineLimit, configuration.pieceSize, Engine.largestStagedPiece)
-        guard transfer.length <= limit, transfer.mayBeCached, configuration.ordering == .concurrent else {
-            return Landing()
-        }
-        if let layout = slice.options?.layout, layout.pieceLength(at: 0, limit: limit) < transfer.length {
-            return Landing()
-        }
-        guard let block = staging.take(transfer.length) else { return Landing() }
+    ) throws(StorageError) -> Landed {
+        guard canLand(transfer, slice) else { return Landed() }
+        guard let block = staging.take(transfer.length) else { return Landed() }
         var transfer = transfer
         transfer.address = block.address
         let inline: InlineResult
@@ -117,37 +120,50 @@ extension QueueCore {
         }
         guard inline.isComplete, count > 0 else {
             staging.release(block)
-            return Landing(isCold: inline.isCold)
+            return Landed(isCold: inline.isCold)
         }
-        return Landing(block: block, count: count)
+        return Landed(block: block, count: count)
     }
 
     /// Sends one request that has a sink to the ring thread, and waits for its end.
+    ///
+    /// - Parameter block: Where its bytes have landed, or shall be read back to; nil: the ring thread finds the memory.
     private func perform(
-        _ record: RequestRecord, asked: Int, _ options: RequestOptions
+        _ record: RequestRecord, _ block: SlabArena.Block?, asked: Int, start: Int = 0, isPart: Bool = false,
+        _ options: RequestOptions
     ) async throws(StorageError) -> Int {
         let submission = pool.take(1)
         var record = record
         record.followsTask = options.priority == nil
         record.tag = options.tag
         record.deadline = options.deadlineNanoseconds
-        submission.append(record)
+        if let block {
+            submission.append(
+                record,
+                SinkCopy(target: record.target, start: start, count: record.length, memory: block.address))
+            submission.landing = .init(sink: Int(record.sink), block: block, isPart: isPart)
+        } else {
+            submission.append(record)
+        }
         submission.label = options.label
         await run(submission)
-        let ended = submission.records[0]
-        reclaim(ended)
+        let outcome = submission.records[0].outcome
+        reclaim(submission)
         pool.giveBack(submission)
-        guard ended.outcome.failure == .none else {
+        guard outcome.failure == .none else {
             throw StorageError(
-                ended.outcome, record.direction, record.file?.takeUnretainedValue(),
+                outcome, record.direction, record.file?.takeUnretainedValue(),
                 offset: record.file == nil ? nil : record.offset, length: asked)
         }
-        return ended.outcome.count
+        return outcome.count
     }
 
-    /// Takes back the staging memory of a read that the ring thread has refused; a readback's is its caller's anyway.
-    func reclaim(_ record: RequestRecord) {
-        if record.direction == .read, let block = record.landed { sinks[Int(record.sink)].staging.release(block) }
+    /// Takes back the staging memory of reads that no sink has accepted: a readback's is its caller's anyway.
+    func reclaim(_ submission: Submission) {
+        guard let landing = submission.landing, !landing.isHanded, submission.records[0].direction == .read else {
+            return
+        }
+        sinks[landing.sink].staging.release(landing.block)
     }
 
     // MARK: Without a file
@@ -202,14 +218,13 @@ extension QueueCore {
             let block = try await take(count, from: staging, .copy, path: nil)
             before(block, start..<start + count)
             var record = RequestRecord(
-                direction, file: nil, address: block.address, offset: UInt64(start), length: count,
+                direction, file: nil, address: block.address, offset: 0, length: count,
                 priority: options.priority ?? StoragePriority(Task.currentPriority))
             record.sink = Int8(index)
             record.target = slice.target
-            record.landed = block
-            record.isPart = start + count < slice.count
             defer { if direction == .write { staging.release(block) } }
-            _ = try await perform(record, asked: slice.count, options)
+            _ = try await perform(
+                record, block, asked: slice.count, start: start, isPart: start + count < slice.count, options)
             after(block, start..<start + count)
             start += count
         }

@@ -26,15 +26,47 @@ extension StorageQueue {
     ) async {
         results.removeAll(keepingCapacity: true)
         results.reserveCapacity(requests.count)
-        guard !requests.isEmpty else { return }
-        let batch = core.makeBatch(requests, into: &results, merging: true)
-        guard batch.count > 0 else { return core.pool.giveBack(batch) }
-        batch.label = label
-        await core.run(batch)
         var apart: [Int] = []
+        var next = 0
+        // What lands in staging memory goes to its device while the next requests are read, a little at a time, so that
+        // it is still in the processor's cache when it is copied.
+        var ahead: Submission?
+        var waiting: [Submission] = []
+        while next < requests.count {
+            let made = core.makeBatch(requests, from: &next, into: &results, merging: true)
+            made.forEach { $0.label = label }
+            if next == requests.count, ahead == nil, waiting.isEmpty, let only = made.only {
+                await core.run(only)
+                settle(only, requests, &results, &apart)
+                break
+            }
+            made.forEach { core.start($0) }
+            if let ahead { await finish(ahead, requests, &results, &apart) }
+            ahead = made.landed
+            if let slow = made.waiting { waiting.append(slow) }
+        }
+        if let ahead { await finish(ahead, requests, &results, &apart) }
+        for batch in waiting { await finish(batch, requests, &results, &apart) }
+        if !apart.isEmpty { await performApart(apart, of: requests, into: &results, label: label) }
+        withExtendedLifetime(requests) {}
+    }
+
+    private nonisolated func finish(
+        _ batch: Submission, _ requests: [StorageRequest], _ results: inout [Result<Int, StorageError>],
+        _ apart: inout [Int]
+    ) async {
+        await core.wait(for: batch)
+        settle(batch, requests, &results, &apart)
+    }
+
+    /// Takes the results of a batch that has ended; notes in `apart` what is to be done again.
+    private nonisolated func settle(
+        _ batch: Submission, _ requests: [StorageRequest], _ results: inout [Result<Int, StorageError>],
+        _ apart: inout [Int]
+    ) {
         for index in 0..<batch.count {
             let record = batch.records[index]
-            reclaim(record, requests)
+            if record.mustBuffer { showDevice(record, requests) }
             if record.mustBuffer, record.outcome.failure == .badAddress {
                 // The kernel cannot write to that memory, which now knows it: staging can.
                 requests[Int(record.index)].deviceMemory?.refuseHostWrites()
@@ -54,9 +86,8 @@ extension StorageQueue {
                 apart += Int(record.index)..<Int(record.index + record.mergedCount)
             }
         }
+        core.reclaim(batch)
         core.pool.giveBack(batch)
-        if !apart.isEmpty { await performApart(apart, of: requests, into: &results, label: label) }
-        withExtendedLifetime(requests) {}
     }
 
     /// Performs again, each for itself, requests that failed together: the neighbour of a bad block may be good.
@@ -65,16 +96,15 @@ extension StorageQueue {
     ) async {
         let again = indexes.map { requests[$0] }
         var resultsAgain: [Result<Int, StorageError>] = []
-        let batch = core.makeBatch(again, into: &resultsAgain, merging: false)
+        var settled: [Int] = []
+        let batch = core.makeBatch(again, into: &resultsAgain)
         batch.label = label
-        if batch.count > 0 { await core.run(batch) }
-        for index in 0..<batch.count {
-            let record = batch.records[index]
-            reclaim(record, again)
-            let place = Int(record.index)
-            resultsAgain[place] = Self.result(of: record, in: again, after: resultsAgain[place])
+        if batch.count > 0 {
+            await core.run(batch)
+            settle(batch, again, &resultsAgain, &settled)
+        } else {
+            core.pool.giveBack(batch)
         }
-        core.pool.giveBack(batch)
         for (index, result) in zip(indexes, resultsAgain) { results[index] = result }
     }
 
@@ -94,10 +124,9 @@ extension StorageQueue {
 }
 
 extension StorageQueue {
-    /// Gives memory back to its owner: staging that no sink has taken, mapped memory that the host has written.
-    private nonisolated func reclaim(_ record: RequestRecord, _ requests: [StorageRequest]) {
-        if record.sink >= 0 { core.reclaim(record) }
-        guard record.mustBuffer, record.outcome.failure == .none else { return }
+    /// The host has written memory that a device shows: the device must see it.
+    private nonisolated func showDevice(_ record: RequestRecord, _ requests: [StorageRequest]) {
+        guard record.outcome.failure == .none else { return }
         guard case .device(let slice) = requests[Int(record.index)].place else { return }
         slice.memory.hostDidWrite(slice.count, at: slice.offset)
     }
@@ -113,66 +142,104 @@ extension QueueCore {
     /// Checks the requests, reads inline what is cached, and collects the rest into a submission. `results` then holds
     /// the result of what is done, and what the inline path has read of what is not.
     ///
-    /// - Parameter merging: Whether a record may stand for several adjacent requests.
+    /// What has become of requests that are not done yet.
+    struct Batch {
+        /// Those that the ring thread has to read or write.
+        var waiting: Submission?
+        /// Those whose bytes are in staging memory, on their way to one device.
+        var landed: Submission?
+
+        var only: Submission? { waiting == nil ? landed : landed == nil ? waiting : nil }
+
+        func forEach(_ body: (Submission) -> Void) {
+            if let landed { body(landed) }
+            if let waiting { body(waiting) }
+        }
+    }
+
+    /// Requests on their way into a batch.
+    struct Making {
+        let requests: [StorageRequest]
+        let merging: Bool
+        let isCancelled: Bool
+        let taskPriority: StoragePriority
+        var batch = Batch()
+        /// Bytes that may be read on the caller's thread.
+        var inlineBudget: Int
+        /// Bytes left in the staging memory of what lands.
+        var room = 0
+        var isFull = false
+        var maySettle = true
+    }
+
+    /// A batch of all requests, none of which lands on the caller's thread.
+    func makeBatch(_ requests: [StorageRequest], into results: inout [Result<Int, StorageError>]) -> Submission {
+        var next = 0
+        let batch = makeBatch(requests, from: &next, into: &results, merging: false, landing: false)
+        return batch.waiting ?? pool.take(2)
+    }
+
+    /// What is read into staging memory at a time on a caller's thread: half of a processor's second cache.
+    private static let landingBytes = 512 << 10
+
+    /// The same for the requests from `next` on, until so much has landed in staging memory that it should go on.
+    ///
+    /// - Parameters:
+    ///   - merging: Whether a record may stand for several adjacent requests.
+    ///   - landing: Whether bytes may land in staging memory.
     func makeBatch(
-        _ requests: [StorageRequest], into results: inout [Result<Int, StorageError>], merging: Bool
-    ) -> Submission {
-        let batch = pool.take(max(requests.count, 2))
-        let taskPriority = StoragePriority(Task.currentPriority)
-        let isCancelled = Task.isCancelled
+        _ requests: [StorageRequest], from next: inout Int, into results: inout [Result<Int, StorageError>],
+        merging: Bool, landing: Bool = true
+    ) -> Batch {
         // Several reads' worth: what is cached is cheaper here than anywhere, but the caller's thread has other tasks.
-        var inlineBudget = 4 * inlineLimit
-        for index in requests.indices {
+        var making = Making(
+            requests: requests, merging: merging, isCancelled: Task.isCancelled,
+            taskPriority: StoragePriority(Task.currentPriority), inlineBudget: 4 * inlineLimit)
+        making.isFull = !landing
+        while next < requests.count, !landing || !making.isFull {
             do throws(StorageError) {
-                results.append(
-                    .success(
-                        try add(
-                            requests[index], index, to: batch, merging: merging, isCancelled: isCancelled,
-                            taskPriority: taskPriority, inlineBudget: &inlineBudget)))
+                results.append(.success(try add(requests[next], next, to: &making)))
             } catch {
                 results.append(.failure(error))
             }
+            // A full landing place sends the request back.
+            if making.maySettle { next += 1 } else { results.removeLast() }
+            making.maySettle = true
         }
-        batch.sortByPriority()
-        return batch
+        making.batch.waiting?.sortByPriority()
+        return making.batch
     }
 
     /// Does what can be done of a request at once, and adds the rest to the batch. Returns the bytes done.
     private func add(
-        _ request: borrowing StorageRequest, _ index: Int, to batch: Submission, merging: Bool, isCancelled: Bool,
-        taskPriority: StoragePriority, inlineBudget: inout Int
+        _ request: borrowing StorageRequest, _ index: Int, to making: inout Making
     ) throws(StorageError) -> Int {
         let isRead = request.direction == .read
         let slice: HostBuffer.Slice
         switch request.place {
         case .host(let host): slice = host
-        case .device(let device):
-            return try add(
-                request, device, index, to: batch, isCancelled: isCancelled, taskPriority: taskPriority,
-                inlineBudget: &inlineBudget)
+        case .device(let device): return try add(request, device, index, to: &making)
         }
         let transfer = try Transfer(isRead ? .read : .write, request.file, request.offset, slice, core: self)
-        guard !isCancelled else { throw cancelled(transfer, isRead ? .read : .write) }
+        guard !making.isCancelled else { throw cancelled(transfer, isRead ? .read : .write) }
         guard transfer.length > 0 else { return 0 }
-        let priority = request.priority ?? taskPriority
+        let priority = request.priority ?? making.taskPriority
         var inline = InlineResult.nothing
-        if isRead, inlineBudget > 0 {
+        if isRead, making.inlineBudget > 0 {
             inline = try readCached(transfer, priority)
-            inlineBudget -= inline.count
+            making.inlineBudget -= inline.count
             if inline.isComplete { return inline.count }
         }
         var record = RequestRecord(
             isRead ? .read : .write, file: transfer.file, address: transfer.address + inline.count,
             offset: transfer.offset + UInt64(inline.count), length: transfer.length - inline.count, priority: priority)
-        record.followsTask = request.priority == nil
         record.slab = transfer.slab
         record.isCold = inline.isCold
-        record.tag = request.tag
-        record.index = Int32(index)
-        let hasDeadline = request.deadline != nil
-        if let deadline = request.deadline { record.deadline = RequestOptions.nanoseconds(until: deadline) }
+        fill(&record, request, index)
         let isDirect = transfer.file.caching == .direct || (inline.isCold && transfer.file.caching == .automatic)
-        record.mayMerge = merging && isRead && isDirect && inline.count == 0 && !hasDeadline
+        record.mayMerge =
+            making.merging && isRead && isDirect && inline.count == 0 && record.deadline == .max
+        let batch = waiting(&making)
         if batch.count > 0, batch.records[batch.count - 1].absorb(record, limit: configuration.pieceSize) {
             return inline.count
         }
@@ -182,24 +249,24 @@ extension QueueCore {
 
     /// The same for a request whose bytes go to a device's memory or come from it.
     private func add(
-        _ request: borrowing StorageRequest, _ slice: SinkSlice, _ index: Int, to batch: Submission, isCancelled: Bool,
-        taskPriority: StoragePriority, inlineBudget: inout Int
+        _ request: borrowing StorageRequest, _ slice: SinkSlice, _ index: Int, to making: inout Making
     ) throws(StorageError) -> Int {
         let isRead = request.direction == .read
         var transfer = try Transfer(isRead ? .read : .write, request.file, request.offset, slice, core: self)
-        guard !isCancelled else { throw cancelled(transfer, isRead ? .read : .write) }
+        guard !making.isCancelled else { throw cancelled(transfer, isRead ? .read : .write) }
         guard transfer.length > 0 else { return 0 }
-        let priority = request.priority ?? taskPriority
+        let priority = request.priority ?? making.taskPriority
         var record = RequestRecord(
-            isRead ? .read : .write, file: request.file, address: transfer.address, offset: transfer.offset,
+            isRead ? .read : .write, file: transfer.file, address: transfer.address, offset: transfer.offset,
             length: transfer.length, priority: priority)
+        fill(&record, request, index)
         var done = 0
-        if isRead, let memory = slice.mapped, request.file.caching != .direct {
+        if isRead, let memory = slice.mapped, transfer.file.caching != .direct {
             transfer.address = memory
-            if inlineBudget > 0 {
+            if making.inlineBudget > 0 {
                 let inline = try readCached(transfer, priority)
                 done = inline.count
-                inlineBudget -= done
+                making.inlineBudget -= done
                 if inline.isComplete {
                     slice.memory.hostDidWrite(done, at: slice.offset)
                     return done
@@ -214,22 +281,92 @@ extension QueueCore {
             let sink = try sinkIndex(of: slice.device)
             record.sink = Int8(sink)
             record.target = slice.target
-            if isRead, inlineBudget > 0 {
-                let landing = try land(transfer, slice, sinks[sink].staging, priority)
-                record.isCold = landing.isCold
-                record.landed = landing.block
-                if let count = landing.count {
-                    record.length = count
-                    record.end = count
-                    inlineBudget -= count
-                }
-            }
+            if isRead, !making.isFull, try land(&record, transfer, slice, sink, &making) { return 0 }
         }
+        waiting(&making).append(record)
+        return done
+    }
+
+    private func fill(
+        _ record: inout RequestRecord, _ request: borrowing StorageRequest, _ index: Int
+    ) {
         record.followsTask = request.priority == nil
         record.tag = request.tag
         record.index = Int32(index)
         if let deadline = request.deadline { record.deadline = RequestOptions.nanoseconds(until: deadline) }
-        batch.append(record)
-        return done
     }
+
+    private func waiting(_ making: inout Making) -> Submission {
+        if let waiting = making.batch.waiting { return waiting }
+        let batch = pool.take(max(making.requests.count, 2))
+        making.batch.waiting = batch
+        return batch
+    }
+
+    /// Reads what is in the page cache to the next free place of the batch's staging memory. False: it is not cached, or
+    /// the place is full, which the batch then notes.
+    private func land(
+        _ record: inout RequestRecord, _ transfer: Transfer, _ slice: SinkSlice, _ sink: Int, _ making: inout Making
+    ) throws(StorageError) -> Bool {
+        guard canLand(transfer, slice), slice.options?.isSynchronized != true else { return false }
+        let alignment = slice.options?.layout?.offsetAlignment ?? 1
+        guard var landing = making.batch.landed?.landing ?? startLanding(transfer, sink, &making) else { return false }
+        let used = landing.block.capacity - making.room
+        let start = (used + Self.landingAlignment - 1) / Self.landingAlignment * Self.landingAlignment
+        guard landing.sink == sink, start + transfer.length <= landing.block.capacity,
+            Self.landingAlignment % alignment == 0 || start == 0
+        else {
+            making.isFull = true
+            making.maySettle = false
+            return true
+        }
+        var transfer = transfer
+        transfer.address = landing.block.address + start
+        let inline: InlineResult
+        do throws(StorageError) {
+            inline = try readCached(transfer, record.priority, isWhole: false)
+        } catch {
+            dropEmptyLanding(&making)
+            throw error
+        }
+        var count = inline.count
+        if count < transfer.length, let layout = slice.options?.layout {
+            count = layout.wholeBytes(from: 0, count: count)
+        }
+        guard inline.isComplete, count > 0 else {
+            record.isCold = inline.isCold
+            dropEmptyLanding(&making)
+            return false
+        }
+        record.length = count
+        record.end = count
+        making.room = landing.block.capacity - start - count
+        landing.isPart = false
+        making.batch.landed!.append(
+            record, SinkCopy(target: record.target, start: 0, count: count, memory: transfer.address))
+        if making.room < SlabArena.smallestBlock { making.isFull = true }
+        return true
+    }
+
+    /// A batch that holds nothing must not hold memory either.
+    private func dropEmptyLanding(_ making: inout Making) {
+        guard let batch = making.batch.landed, batch.count == 0, let landing = batch.landing else { return }
+        sinks[landing.sink].staging.release(landing.block)
+        pool.giveBack(batch)
+        making.batch.landed = nil
+    }
+
+    private func startLanding(_ transfer: Transfer, _ sink: Int, _ making: inout Making) -> Submission.Landing? {
+        let wanted = min(Self.landingBytes, making.requests.count * max(transfer.length, SlabArena.smallestBlock))
+        guard let block = sinks[sink].staging.take(max(wanted, transfer.length)) else { return nil }
+        let batch = pool.take(max(making.requests.count, 2))
+        let landing = Submission.Landing(sink: sink, block: block)
+        batch.landing = landing
+        making.batch.landed = batch
+        making.room = block.capacity
+        return landing
+    }
+
+    /// Destinations a few bytes past where the source lies make a copy several times slower; from this on, none is.
+    private static let landingAlignment = 256
 }

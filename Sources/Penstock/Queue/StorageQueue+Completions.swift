@@ -97,7 +97,7 @@ public struct StorageCompletions: AsyncSequence, Sendable {
         private func startIfNeeded() {
             guard state.withLock({ state in !exchange(&state.hasStarted, with: true) }) else { return }
             var results: [Result<Int, StorageError>] = []
-            let batch = core.makeBatch(requests, into: &results, merging: false)
+            let batch = core.makeBatch(requests, into: &results)
             var pending = Set<Int>()
             for record in 0..<batch.count { pending.insert(Int(batch.records[record].index)) }
             let inline = results

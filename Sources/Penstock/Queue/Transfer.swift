@@ -148,12 +148,30 @@ extension QueueCore {
         precondition(batch.hasEnded.load(ordering: .acquiring), "resumed before the end")
     }
 
+    /// Sends a batch, for whose end ``wait(for:)`` must be called.
+    func start(_ batch: Submission) {
+        batch.delivery = .joined
+        send(batch)
+    }
+
+    /// Suspends the task until a started batch has ended.
+    func wait(for batch: Submission) async {
+        await followingTask(batch) { batch.join($0) }
+        precondition(batch.hasEnded.load(ordering: .acquiring), "resumed before the end")
+    }
+
     /// Suspends the task until the submission has ended, passing on its cancellation and its escalation.
     private func runFollowingTask(_ submission: Submission) async {
+        await followingTask(submission) { send(submission, $0) }
+    }
+
+    private func followingTask(
+        _ submission: Submission, _ suspend: (UnsafeContinuation<Void, Never>) -> Void
+    ) async {
         let generation = submission.generation
         await withTaskCancellationHandler {
             await withTaskPriorityEscalationHandler {
-                await withUnsafeContinuation { send(submission, $0) }
+                await withUnsafeContinuation(suspend)
             } onPriorityEscalated: { [executor] _, priority in
                 submission.isReferenced.store(true, ordering: .relaxed)
                 executor.loop.send(Escalation(submission, generation: generation, to: StoragePriority(priority)))
@@ -203,6 +221,10 @@ extension QueueCore {
 
     private func send(_ submission: Submission, _ continuation: UnsafeContinuation<Void, Never>) {
         submission.delivery = .task(continuation)
+        send(submission)
+    }
+
+    private func send(_ submission: Submission) {
         let loop = executor.loop
         if loop.isRunningCaller {
             // A job of the ring thread's: no message, and this turn's time is near enough, except to set a deadline by.

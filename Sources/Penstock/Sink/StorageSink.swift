@@ -28,7 +28,11 @@ package protocol StorageSink: AnyObject, Sendable {
 
     /// Accepts work, which ends with exactly one result in ``reap(_:)``. A block on its way to the device is the sink's
     /// from now on, and goes back to ``staging`` when the device is done with it.
-    func accept(_ work: SinkWork)
+    ///
+    /// - Parameter copies: What the work consists of; only valid during the call.
+    func accept(_ work: SinkWork, _ copies: UnsafeBufferPointer<SinkCopy>)
+    /// Has work that has not gone to the device yet end, as cancelled.
+    func withdraw(_ token: UInt32)
     /// Hands what was accepted to the device; called at the end of each turn.
     func flush()
     /// Calls back for all work that has ended.
@@ -36,8 +40,8 @@ package protocol StorageSink: AnyObject, Sendable {
     /// Whether anything is accepted or on the device, including work whose result has been reaped before the device was
     /// done with it.
     var isBusy: Bool { get }
-    /// Whether what the device has now may end within microseconds, so that looking for it beats sleeping.
-    var isWorthSpinning: Bool { get }
+    /// Waits for something to end, if that may well be within the time, in nanoseconds. Quicker than being woken.
+    func waitBriefly(_ nanoseconds: UInt64)
     /// Whether ``reap(_:)`` would find something. No lock, no system call.
     var hasResults: Bool { get }
     /// The thread is about to sleep: it must be woken when something ends.
@@ -46,22 +50,26 @@ package protocol StorageSink: AnyObject, Sendable {
     func close()
 }
 
-/// A piece of a request, for a sink.
+/// Bytes of requests, for a sink: of a piece that has landed, or of a whole batch.
 package struct SinkWork {
     /// Names the work in its result.
     package var token: UInt32
     /// Into the device's memory, or out of it.
     package var intoDevice: Bool
-    package var target: SinkTarget
-    /// Where the piece starts in its request, in bytes.
-    package var start: Int
-    package var count: Int
     /// Where the bytes landed, or shall; of ``StorageSink/staging``.
     package var block: SlabArena.Block
-    /// Where in the block.
-    package var skip: Int
-    /// Everything else of the request has been accepted.
+    /// Everything else of its request has been accepted.
     package var isLast: Bool
+}
+
+/// One stretch of bytes between staging memory and a device's.
+package struct SinkCopy {
+    package var target: SinkTarget
+    /// Where the stretch starts in its request, in bytes.
+    package var start: Int
+    package var count: Int
+    /// In the work's block.
+    package var memory: UnsafeMutableRawPointer
 }
 
 /// What became of a piece.
@@ -99,13 +107,14 @@ package final class SinkOptions: Sendable {
     package let layout: (any SinkLayout)?
     /// For the sink.
     package let details: any AnyObject & Sendable
-    /// The last piece is handed to the sink even if the file has ended before it.
-    package let endsWithWork: Bool
+    /// It has others to wait for, or to tell: it cannot share a batch, and its last piece goes to the sink even if the file
+    /// has ended before it.
+    package let isSynchronized: Bool
 
-    package init(layout: (any SinkLayout)? = nil, details: any AnyObject & Sendable, endsWithWork: Bool = false) {
+    package init(layout: (any SinkLayout)? = nil, details: any AnyObject & Sendable, isSynchronized: Bool = false) {
         self.layout = layout
         self.details = details
-        self.endsWithWork = endsWithWork
+        self.isSynchronized = isSynchronized
     }
 }
 

@@ -52,7 +52,6 @@ struct HostVisibleBuffer: @unchecked Sendable {  // handles for any thread
 /// Slabs for an arena out of Vulkan's own host-visible memory, where host memory cannot be imported.
 final class AllocatedSlabs: Sendable {
     let source: SlabSource
-    let isCoherent: Bool
     private let made: Locked<[UInt: HostVisibleBuffer]>
 
     init(_ device: GPUDevice) throws(StorageError) {
@@ -65,7 +64,6 @@ final class AllocatedSlabs: Sendable {
             device.note(error.result)
             throw error.error(.setUp)
         }
-        isCoherent = trial.isCoherent
         trial.destroy(device)
         self.made = made
         source = SlabSource(
@@ -85,7 +83,8 @@ final class AllocatedSlabs: Sendable {
     func slab(at base: UnsafeMutableRawPointer) -> StagingSlabs.Slab {
         let buffer = made.withLock { $0[UInt(bitPattern: base)]! }
         return StagingSlabs.Slab(
-            base: base, buffer: buffer.buffer, memory: buffer.memory, offset: UInt64(base - buffer.mapped))
+            base: base, buffer: buffer.buffer, memory: buffer.memory, offset: UInt64(base - buffer.mapped),
+            isCoherent: buffer.isCoherent)
     }
 
     private static let page = 4096

@@ -6,13 +6,32 @@ import Synchronization
 ///
 /// Everything but `staging` and `features` belongs to the ring thread.
 final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread makes every call, see ``StorageSink``
+    /// Work that may not go to the device yet.
+    private struct Held {
+        var work: SinkWork
+        var copy: SinkCopy
+        var details: TransferDetails
+    }
+
+    /// Bytes that the device writes where the host does not see them at once.
+    private final class Readback {
+        let slab: StagingSlabs.Slab
+        let memory: UnsafeMutableRawPointer
+        let count: Int
+
+        init(slab: StagingSlabs.Slab, memory: UnsafeMutableRawPointer, count: Int) {
+            self.slab = slab
+            self.memory = memory
+            self.count = count
+        }
+    }
+
     /// Work that is on the device.
     private struct InFlight {
         var token: UInt32
         /// Staging that goes back when the device is done; nil: the engine holds it.
         var block: SlabArena.Block?
-        /// The bytes' way out of a slab's shadow, or of memory that the host does not see coherently.
-        var readback: (slab: StagingSlabs.Slab, block: SlabArena.Block, count: Int)?
+        var readback: Readback?
         var details: TransferDetails?
         /// Its result has been given already.
         var isReported = false
@@ -28,6 +47,9 @@ final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread 
     let device: GPUDevice
     let timeline: Timeline
     private let waiter: TimelineWaiter
+    /// Waits for the application's semaphores; made when one is first waited for.
+    private var afterWaiter: TimelineWaiter?
+    private let environment: SinkEnvironment
     private let slabs: StagingSlabs
     private var commands: CommandRing
     let features: [Capabilities.Feature]
@@ -41,7 +63,8 @@ final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread 
     private var waits: [GPUSemaphorePoint] = []
     private var signals: [GPUSemaphorePoint] = []
     /// Work whose `after` has not been reached: no submission may wait for it, since others' would wait behind it.
-    private var held: [SinkWork] = []
+    private var held: [Held] = []
+    private var nextHeld = 0
     private var inFlight: [Submission] = []
     private var results: [SinkResult] = []
     private var spareWork: [[InFlight]] = []
@@ -52,12 +75,14 @@ final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread 
     private static let enoughSubmissions = 2
     private static let flushBytes = 2 << 20
     private static let flushCount = 512
-    /// Copies of up to so many bytes end before a sleeping thread would have woken.
-    private static let shortBytes = 256 << 10
+
+    /// How soon a wait for one semaphore of the application's gives way to another: nanoseconds.
+    private static let afterPatience: UInt64 = 1_000_000
 
     init(_ device: GPUDevice, _ environment: SinkEnvironment) throws(StorageError) {
         guard !device.isLost else { throw VulkanFailure(VK_ERROR_DEVICE_LOST, "an earlier command").error(.setUp) }
         self.device = device
+        self.environment = environment
         slabs = try StagingSlabs(device, limit: environment.stagingBytes)
         do throws(VulkanFailure) {
             timeline = try Timeline(device)
@@ -72,7 +97,8 @@ final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread 
             throw error.error(.setUp)
         }
         do throws(StorageError) {
-            waiter = try TimelineWaiter(device, name: environment.name, wake: environment.wake)
+            waiter = try TimelineWaiter(
+                device, name: "\(environment.name.prefix(11))-gpu", patience: .max, wake: environment.wake)
         } catch {
             commands.destroy(device)
             timeline.destroy()
@@ -87,6 +113,7 @@ final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread 
         guard isOpen else { return }
         isOpen = false
         waiter.stop()
+        afterWaiter?.stop()
         slabs.destroy()
         commands.destroy(device)
         timeline.destroy()
@@ -94,48 +121,61 @@ final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread 
 
     // MARK: Accepting
 
-    func accept(_ work: SinkWork) {
-        if let options = work.target.options {
-            let details = options._withUnsafeGuaranteedRef {
-                unsafeDowncast($0.details as AnyObject, to: TransferDetails.self)
-            }
-            if !details.after.isEmpty, !device.isLost, !isReached(details.after) {
-                held.append(work)
-                return
-            }
-            add(work, details)
+    func accept(_ work: SinkWork, _ copies: UnsafeBufferPointer<SinkCopy>) {
+        // Only a request of its own may have someone to wait for.
+        if copies.count == 1, let details = Self.details(of: copies[0]), !details.after.isEmpty, !device.isLost,
+            !isReached(details.after)
+        {
+            held.append(Held(work: work, copy: copies[0], details: details))
         } else {
-            add(work, nil)
+            add(work, copies)
         }
     }
 
-    private func add(_ work: SinkWork, _ details: TransferDetails?) {
-        guard !device.isLost else { return fail(work, VulkanFailure(VK_ERROR_DEVICE_LOST, "")) }
-        var item = InFlight(token: work.token, block: work.intoDevice ? work.block : nil, details: details)
-        if work.count > 0 {
-            switch slabs.slab(of: work.block) {
-            case .failure(let failure): return fail(work, failure)
-            case .success(let slab): add(work, slab, &item)
-            }
+    func withdraw(_ token: UInt32) {
+        guard let index = held.firstIndex(where: { $0.work.token == token }) else { return }
+        let work = held.remove(at: index).work
+        if work.intoDevice { staging.release(work.block) }
+        results.append(SinkResult(token: token, failure: .cancelled))
+    }
+
+    private static func details(of copy: SinkCopy) -> TransferDetails? {
+        copy.target.options?._withUnsafeGuaranteedRef {
+            unsafeDowncast($0.details as AnyObject, to: TransferDetails.self)
         }
-        if let details {
+    }
+
+    private func add(_ work: SinkWork, _ copies: UnsafeBufferPointer<SinkCopy>) {
+        guard !device.isLost else { return fail(work, VulkanFailure(VK_ERROR_DEVICE_LOST, "")) }
+        let slab: StagingSlabs.Slab
+        switch slabs.slab(of: work.block) {
+        case .failure(let failure): return fail(work, failure)
+        case .success(let found): slab = found
+        }
+        var item = InFlight(token: work.token, block: work.intoDevice ? work.block : nil)
+        for index in copies.indices { add(copies[index], work, slab, &item) }
+        pending.append(item)
+        if uploads.bytes + downloads.bytes >= Self.flushBytes || uploads.count >= Self.flushCount { flush() }
+    }
+
+    private func add(_ copy: SinkCopy, _ work: SinkWork, _ slab: StagingSlabs.Slab, _ item: inout InFlight) {
+        if let details = Self.details(of: copy) {
             for point in details.after where !waits.contains(point) { waits.append(point) }
             if work.isLast { details.signal.forEach(addSignal) }
+            item.details = details
         }
-        pending.append(item)
-        if uploads.bytes + downloads.bytes >= Self.flushBytes || pending.count >= Self.flushCount { flush() }
-    }
-
-    private func add(_ work: SinkWork, _ slab: StagingSlabs.Slab, _ item: inout InFlight) {
-        let staged = slabs.offset(of: work.block, work.skip, in: slab)
-        let target = OpaquePointer(bitPattern: UInt(work.target.handle))!
-        let offset = work.target.offset + UInt64(work.start)
+        guard copy.count > 0 else { return }
+        let staged = slab.offset + UInt64(copy.memory - slab.base)
+        let target = OpaquePointer(bitPattern: UInt(copy.target.handle))!
+        let offset = copy.target.offset + UInt64(copy.start)
         if work.intoDevice {
-            slabs.hostDidWrite(work.block, work.skip, work.count, slab)
-            uploads.add(from: slab.buffer, staged, to: target, offset, work.count)
+            slabs.hostDidWrite(copy.memory, copy.count, slab)
+            uploads.add(from: slab.buffer, staged, to: target, offset, copy.count)
         } else {
-            if slab.shadow != nil || !slabs.isCoherent { item.readback = (slab, work.block, work.count) }
-            downloads.add(from: target, offset, to: slab.buffer, staged, work.count)
+            if slab.shadow != nil || !slab.isCoherent {
+                item.readback = Readback(slab: slab, memory: copy.memory, count: copy.count)
+            }
+            downloads.add(from: target, offset, to: slab.buffer, staged, copy.count)
         }
     }
 
@@ -170,7 +210,7 @@ final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread 
         // A queue works in order: what is submitted now would only wait there, in a submission of its own.
         let isWorthIt =
             inFlight.count < Self.enoughSubmissions || uploads.bytes + downloads.bytes >= Self.flushBytes
-            || pending.count >= Self.flushCount
+            || uploads.count >= Self.flushCount
         guard isWorthIt else { return }
         let bytes = uploads.bytes + downloads.bytes
         do throws(VulkanFailure) {
@@ -193,7 +233,9 @@ final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread 
     private func releaseHeld() {
         let waiting = held
         held.removeAll(keepingCapacity: true)
-        for work in waiting { accept(work) }
+        for item in waiting {
+            withUnsafePointer(to: item.copy) { accept(item.work, UnsafeBufferPointer(start: $0, count: 1)) }
+        }
     }
 
     /// What came before on the queue is done before the copies, and the copies before what comes after, the host included.
@@ -299,22 +341,16 @@ final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread 
     // MARK: Completing
 
     var isBusy: Bool { !inFlight.isEmpty || !pending.isEmpty || !held.isEmpty || !results.isEmpty }
-    var isWorthSpinning: Bool { inFlight.count == 1 && inFlight[0].bytes <= Self.shortBytes && held.isEmpty }
 
     var hasResults: Bool {
-        if !results.isEmpty { return true }
-        guard let first = inFlight.first else {
-            return !held.isEmpty && held.contains { isReached(Self.details(of: $0).after) }
-        }
-        guard let value = timeline.value else { return true }
-        return value >= first.value
-            || (!held.isEmpty && held.contains { isReached(Self.details(of: $0).after) })
+        if !results.isEmpty || held.contains(where: { isReached($0.details.after) }) { return true }
+        guard let first = inFlight.first else { return false }
+        return timeline.value.map { $0 >= first.value } ?? true
     }
 
-    private static func details(of work: SinkWork) -> TransferDetails {
-        work.target.options!._withUnsafeGuaranteedRef {
-            unsafeDowncast($0.details as AnyObject, to: TransferDetails.self)
-        }
+    func waitBriefly(_ nanoseconds: UInt64) {
+        guard let first = inFlight.first else { return }
+        device.note(timeline.wait(for: first.value, nanoseconds))
     }
 
     func reap(_ body: (SinkResult) -> Void) {
@@ -350,14 +386,14 @@ final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread 
         }
         inFlight = []
         failPending(lost)
-        for work in held { fail(work, lost) }
+        for item in held { fail(item.work, lost) }
         held = []
     }
 
     private func end(_ item: InFlight, _ failure: VulkanFailure?) {
         if let block = item.block { staging.release(block) }
         if let readback = item.readback, failure == nil {
-            slabs.deviceDidWrite(readback.block, readback.count, readback.slab)
+            slabs.deviceDidWrite(readback.memory, readback.count, readback.slab)
         }
         guard !item.isReported else { return }
         results.append(
@@ -367,14 +403,18 @@ final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread 
     }
 
     func armWakeUp() {
-        var points: [TimelineWaiter.Point] = []
-        if let first = inFlight.first { points.append(.init(semaphore: timeline.handle, value: first.value)) }
-        for work in held {
-            for point in Self.details(of: work).after {
-                points.append(.init(semaphore: point.semaphore, value: point.value))
-            }
+        if let first = inFlight.first { waiter.wait(for: GPUSemaphorePoint(timeline.handle, first.value)) }
+        guard !held.isEmpty else { return }
+        // One of them at a time: whenever the thread wakes, for whatever reason, it looks at all.
+        nextHeld = (nextHeld + 1) % held.count
+        let point = held[nextHeld].details.after.first { !isReached([$0]) }
+        guard let point else { return environment.wake() }
+        if afterWaiter == nil {
+            afterWaiter = try? TimelineWaiter(
+                device, name: "\(environment.name.prefix(9))-after", patience: Self.afterPatience,
+                wake: environment.wake)
         }
-        if !points.isEmpty { waiter.wait(for: points) }
+        afterWaiter?.wait(for: point, wakesOnTimeout: held.count > 1)
     }
 
     // MARK: Capabilities

@@ -13,6 +13,8 @@ final class StagingSlabs {
         var memory: VkDeviceMemory?
         /// Where in the buffer the slab starts.
         var offset: UInt64 = 0
+        /// Whether what the host writes need not be flushed, nor what the device writes invalidated.
+        var isCoherent = true
         /// The host's view of a buffer that is not the slab's own memory.
         var shadow: UnsafeMutableRawPointer?
     }
@@ -24,9 +26,6 @@ final class StagingSlabs {
     private(set) var slabs: [Slab?] = []
 
     var imports: Bool { allocated == nil }
-    /// Whether what the host writes must be flushed, and what the device writes invalidated.
-    var isCoherent: Bool { allocated?.isCoherent ?? true }
-
     init(_ device: GPUDevice, limit: Int) throws(StorageError) {
         self.device = device
         if device.canImport, Self.canImportSlab(device) {
@@ -64,13 +63,8 @@ final class StagingSlabs {
         } catch {
             guard error.result != VK_ERROR_DEVICE_LOST else { throw error }
             let shadow = try HostVisibleBuffer(device, size: UInt64(SlabArena.slabSize))
-            return Slab(base: base, buffer: shadow.buffer, memory: shadow.memory, shadow: shadow.mapped)
+            return Slab(base: base, buffer: shadow.buffer, memory: shadow.memory, isCoherent: shadow.isCoherent, shadow: shadow.mapped)
         }
-    }
-
-    /// Where `skip` bytes into the block lie in its slab's buffer.
-    func offset(of block: SlabArena.Block, _ skip: Int, in slab: Slab) -> UInt64 {
-        slab.offset + UInt64(block.address - slab.base + skip)
     }
 
     /// Nothing is in flight.
@@ -165,30 +159,30 @@ final class StagingSlabs {
 
 /// Memory that the host and the device do not see alike.
 extension StagingSlabs {
-    /// The host has written bytes of the block that the device is to read.
-    func hostDidWrite(_ block: SlabArena.Block, _ skip: Int, _ count: Int, _ slab: Slab) {
+    /// The host has written bytes of the slab that the device is to read.
+    func hostDidWrite(_ memory: UnsafeMutableRawPointer, _ count: Int, _ slab: Slab) {
         if let shadow = slab.shadow {
-            (shadow + (block.address - slab.base) + skip).copyMemory(from: block.address + skip, byteCount: count)
+            (shadow + (memory - slab.base)).copyMemory(from: memory, byteCount: count)
         }
-        guard !isCoherent else { return }
-        var range = mappedRange(block, skip, count, slab)
+        guard !slab.isCoherent else { return }
+        var range = mappedRange(memory, count, slab)
         device.note(device.functions.flushMappedMemoryRanges(device.device, 1, &range))
     }
 
-    /// The device has written bytes of the block that the host is to read.
-    func deviceDidWrite(_ block: SlabArena.Block, _ count: Int, _ slab: Slab) {
-        if !isCoherent {
-            var range = mappedRange(block, 0, count, slab)
+    /// The device has written bytes of the slab that the host is to read.
+    func deviceDidWrite(_ memory: UnsafeMutableRawPointer, _ count: Int, _ slab: Slab) {
+        if !slab.isCoherent {
+            var range = mappedRange(memory, count, slab)
             device.note(device.functions.invalidateMappedMemoryRanges(device.device, 1, &range))
         }
         if let shadow = slab.shadow {
-            block.address.copyMemory(from: shadow + (block.address - slab.base), byteCount: count)
+            memory.copyMemory(from: shadow + (memory - slab.base), byteCount: count)
         }
     }
 
-    private func mappedRange(_ block: SlabArena.Block, _ skip: Int, _ count: Int, _ slab: Slab) -> VkMappedMemoryRange {
+    private func mappedRange(_ memory: UnsafeMutableRawPointer, _ count: Int, _ slab: Slab) -> VkMappedMemoryRange {
         let unit = UInt64(device.physical.nonCoherentAtomSize)
-        let start = offset(of: block, skip, in: slab)
+        let start = slab.offset + UInt64(memory - slab.base)
         var range = VkMappedMemoryRange()
         range.sType = VK_STRUCTURE_TYPE_MAPPED_MEMORY_RANGE
         range.memory = slab.memory

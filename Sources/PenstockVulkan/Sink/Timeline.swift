@@ -36,6 +36,22 @@ final class Timeline: @unchecked Sendable {  // the handle is for any thread
         return result == VK_SUCCESS && !(device.isLost && value == .max) ? value : nil
     }
 
+    /// Waits until the value is reached, or so many nanoseconds have passed.
+    func wait(for value: UInt64, _ nanoseconds: UInt64) -> VkResult {
+        var semaphore: VkSemaphore? = handle
+        var value = value
+        return withUnsafePointer(to: &semaphore) { semaphore in
+            withUnsafePointer(to: &value) { value in
+                var info = VkSemaphoreWaitInfo()
+                info.sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO
+                info.semaphoreCount = 1
+                info.pSemaphores = semaphore
+                info.pValues = value
+                return device.functions.waitSemaphores(device.device, &info, nanoseconds)
+            }
+        }
+    }
+
     func signal(_ value: UInt64) {
         var info = VkSemaphoreSignalInfo()
         info.sType = VK_STRUCTURE_TYPE_SEMAPHORE_SIGNAL_INFO

@@ -4,53 +4,39 @@ import Penstock
 
 /// A thread that sleeps in `vkWaitSemaphores` for the ring thread, and wakes it: 27–121 µs after the fact and without any
 /// CPU time, where polling would take a quarter of a core.
+///
+/// It waits for one semaphore at a time: Mesa's drivers carry out a wait for any of several by polling.
 final class TimelineWaiter: @unchecked Sendable {  // `state` is guarded by `mutex`
-    /// A semaphore and the value to wait for.
-    struct Point: Equatable {
-        var semaphore: VkSemaphore
-        var value: UInt64
-    }
-
     private struct State {
-        var points: [Point] = []
+        var point: GPUSemaphorePoint?
         /// What the thread sleeps for at this moment.
-        var sleepsFor: [Point]?
+        var sleepsFor: GPUSemaphorePoint?
+        var wakesOnTimeout = false
         var isStopping = false
-        /// The value that `kick` must reach to end the thread's sleep.
-        var nextKick: UInt64 = 1
     }
 
     private let device: GPUDevice
-    /// Signalled by the host, to have the thread sleep for something else.
-    private let kick: Timeline
+    /// How long the thread sleeps at most before it looks whether it is still wanted; `.max`: for ever.
+    private let patience: UInt64
     private var state = State()
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private let armed = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
     private var thread: RingThread?
 
+    /// - Parameter patience: Nanoseconds; `.max` only if what is waited for is sure to come before ``stop()``.
     init(
-        _ device: GPUDevice, name: String, wake: @escaping @Sendable () -> Void
+        _ device: GPUDevice, name: String, patience: UInt64, wake: @escaping @Sendable () -> Void
     ) throws(StorageError) {
         self.device = device
-        do throws(VulkanFailure) {
-            kick = try Timeline(device)
-        } catch {
-            throw error.error(.setUp)
-        }
+        self.patience = patience
         mutex.initialize(to: pthread_mutex_t())
         pthread_mutex_init(mutex, nil)
         armed.initialize(to: pthread_cond_t())
         pthread_cond_init(armed, nil)
-        do throws(StorageError) {
-            // Not `self`: the thread ends when it is told to, before the waiter goes.
-            let box = Unmanaged.passUnretained(self)
-            nonisolated(unsafe) let pointer = box.toOpaque()
-            thread = try RingThread(name: "\(name.prefix(11))-gpu") {
-                Unmanaged<TimelineWaiter>.fromOpaque(pointer)._withUnsafeGuaranteedRef { $0.run(wake) }
-            }
-        } catch {
-            kick.destroy()
-            throw error
+        // Unretained: `stop` joins the thread before the waiter goes.
+        nonisolated(unsafe) let pointer = Unmanaged.passUnretained(self).toOpaque()
+        thread = try RingThread(name: name) {
+            Unmanaged<TimelineWaiter>.fromOpaque(pointer)._withUnsafeGuaranteedRef { $0.run(wake) }
         }
     }
 
@@ -61,60 +47,48 @@ final class TimelineWaiter: @unchecked Sendable {  // `state` is guarded by `mut
         mutex.deallocate()
     }
 
-    /// Has the ring thread woken once any of the points is reached.
-    func wait(for points: [Point]) {
+    /// Has the ring thread woken once the point is reached, or something that was asked for before.
+    ///
+    /// - Parameter wakesOnTimeout: There are other points to look at: wake the ring thread when patience is at an end.
+    func wait(for point: GPUSemaphorePoint, wakesOnTimeout: Bool = false) {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
-        guard let asleep = state.sleepsFor else {
-            state.points = points
-            pthread_cond_signal(armed)
-            return
-        }
-        // It sleeps for these or for less: it will wake in time.
-        if points.allSatisfy({ point in
-            asleep.contains { $0.semaphore == point.semaphore && $0.value <= point.value }
-        }) {
-            return
-        }
-        state.points = points
-        kickAwake()
+        if let asleep = state.sleepsFor, asleep.semaphore == point.semaphore, asleep.value <= point.value { return }
+        state.wakesOnTimeout = wakesOnTimeout
+        state.point = point
+        pthread_cond_signal(armed)
     }
 
-    /// Ends the thread. Nothing is in flight.
+    /// Ends the thread.
     func stop() {
         pthread_mutex_lock(mutex)
         state.isStopping = true
-        if state.sleepsFor != nil { kickAwake() }
         pthread_cond_signal(armed)
         pthread_mutex_unlock(mutex)
         thread?.join()
         thread = nil
-        kick.destroy()
-    }
-
-    private func kickAwake() {
-        kick.signal(state.nextKick)
-        state.nextKick += 1
-        state.sleepsFor = nil
     }
 
     // MARK: The thread
 
     private func run(_ wake: () -> Void) {
         pthread_mutex_lock(mutex)
-        while true {
-            while state.points.isEmpty, !state.isStopping { pthread_cond_wait(armed, mutex) }
-            guard !state.isStopping else { break }
-            let points = state.points
-            let kickValue = state.nextKick
-            state.points = []
-            state.sleepsFor = points
+        while !state.isStopping {
+            guard let point = state.point else {
+                pthread_cond_wait(armed, mutex)
+                continue
+            }
+            state.point = nil
+            state.sleepsFor = point
             pthread_mutex_unlock(mutex)
-            let result = sleep(points + [Point(semaphore: kick.handle, value: kickValue)])
+            let result = sleep(point)
             pthread_mutex_lock(mutex)
-            // Kicked: something else is to be waited for, or nothing.
-            guard state.sleepsFor != nil || result != VK_SUCCESS else { continue }
             state.sleepsFor = nil
+            if result == VK_TIMEOUT, !state.wakesOnTimeout {
+                // On with it, unless there is something else to wait for.
+                if state.point == nil { state.point = point }
+                continue
+            }
             pthread_mutex_unlock(mutex)
             wake()
             pthread_mutex_lock(mutex)
@@ -122,18 +96,17 @@ final class TimelineWaiter: @unchecked Sendable {  // `state` is guarded by `mut
         pthread_mutex_unlock(mutex)
     }
 
-    private func sleep(_ points: [Point]) -> VkResult {
-        let handles = points.map { $0.semaphore as VkSemaphore? }
-        let values = points.map(\.value)
-        return handles.withUnsafeBufferPointer { handles in
-            values.withUnsafeBufferPointer { values in
+    private func sleep(_ point: GPUSemaphorePoint) -> VkResult {
+        var semaphore: VkSemaphore? = point.semaphore
+        var value = point.value
+        return withUnsafePointer(to: &semaphore) { semaphore in
+            withUnsafePointer(to: &value) { value in
                 var info = VkSemaphoreWaitInfo()
                 info.sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO
-                info.flags = VK_SEMAPHORE_WAIT_ANY_BIT.rawValue
-                info.semaphoreCount = UInt32(handles.count)
-                info.pSemaphores = handles.baseAddress
-                info.pValues = values.baseAddress
-                let result = device.functions.waitSemaphores(device.device, &info, .max)
+                info.semaphoreCount = 1
+                info.pSemaphores = semaphore
+                info.pValues = value
+                let result = device.functions.waitSemaphores(device.device, &info, patience)
                 device.note(result)
                 return result
             }

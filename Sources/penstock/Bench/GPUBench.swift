@@ -14,7 +14,7 @@ final class GPUBench: @unchecked Sendable {  // the baselines' object is used by
     let stagedDestination: GPUBuffer
     let baselines: OpaquePointer
 
-    static let destinationBytes = 256 << 20
+    static let destinationBytes = 1 << 30
 
     init() throws {
         direct = try GPUDevice()

@@ -9,8 +9,11 @@ struct BenchGPU: AsyncParsableCommand {
 
     @OptionGroup var options: BenchOptions
 
-    @Option(help: ArgumentHelp("Run only the cases whose name contains this.", valueName: "text"))
+    @Option(help: ArgumentHelp("Run only the cases whose name starts with this.", valueName: "text"))
     var only: String?
+
+    @Flag(help: "Run Penstock's side only, to profile it.")
+    var alone = false
 
     /// Block sizes, and how many of each make a measurement.
     private static let sizes = [("4 KiB", 4096, 16384), ("64 KiB", 65536, 4096), ("1 MiB", 1 << 20, 1024)]
@@ -20,10 +23,12 @@ struct BenchGPU: AsyncParsableCommand {
         let gpu = try GPUBench()
         session.report.note("\(gpu.direct.name)\n")
         for make in batched(session, gpu) + tasks(session, gpu) + landing(session, gpu) + latency(session, gpu) {
-            guard only == nil || make.name.contains(only!), !Interrupt.isRequested else { continue }
-            try await session.run(make.build())
+            guard only == nil || make.name.hasPrefix(only!), !Interrupt.isRequested else { continue }
+            var made = try await make.build()
+            if alone { made = BenchCase(made.name, figure: made.figure, subject: made.subject, baselines: []) }
+            try await session.run(made)
         }
-        if only == nil || "allocations".contains(only!) { try await reportAllocations(session, gpu) }
+        if only == nil || "allocations".hasPrefix(only!) { try await reportAllocations(session, gpu) }
     }
 
     private struct LazyCase {
