@@ -19,7 +19,7 @@ extension Engine {
         if record.pointee.cancelReason == .none { record.pointee.cancelReason = reason }
         // Issued whole: it may yet succeed, and then it has.
         if record.pointee.issued < record.pointee.length { fail(record, reason, errno: 0) }
-        if record.pointee.piecesInFlight == 0 { return end(submission, index) }
+        if record.pointee.piecesInFlight == 0 { return endIfOver(submission, index) }
         if record.pointee.piecesInSink > 0 { withdraw(submission, index) }
         pieces.forEach(of: submission) { slot in
             if Int(pieces[slot].pointee.record) == index { driver.cancel(pieces.token(of: slot)) }

@@ -125,9 +125,7 @@ extension Engine {
             record.pointee.end = min(record.pointee.end, piece.start + moved)
             record.pointee.issued = record.pointee.length
         }
-        if record.pointee.piecesInFlight == 0, record.pointee.issued >= record.pointee.length {
-            end(submission, Int(piece.record))
-        }
+        endIfOver(submission, Int(piece.record))
     }
 
     /// A piece has failed with the errno, or has been cancelled.

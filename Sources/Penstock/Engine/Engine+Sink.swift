@@ -90,6 +90,8 @@ extension Engine {
             submission.records[index].issued = submission.records[index].length
             submission.records[index].piecesInFlight = 1
             submission.records[index].piecesInSink = 1
+            submission.records[index].wasInSink = true
+            submission.records[index].sinkHasEnd = true
         }
         scheduler.issued(id, bytes: 0, rest: .drained)
         scheduler.finished(bytes: 0)
@@ -111,21 +113,26 @@ extension Engine {
     }
 
     private func hand(
-        _ submission: Submission, _ index: Int, slot: Int, start: Int, count: Int, block: SlabArena.Block, skip: Int
+        _ submission: Submission, _ index: Int, slot: Int, start: Int, count: Int, block: SlabArena.Block?, skip: Int
     ) {
         let record = submission.records + index
         record.pointee.piecesInSink += 1
-        let token = sinkPieces.insert(
-            SinkPiece(submission: Unmanaged.passUnretained(submission), record: Int32(index), slot: Int32(slot)))
-        var copy = SinkCopy(
-            target: record.pointee.target, start: start, count: count, memory: block.address + skip)
+        record.pointee.wasInSink = true
+        // Pieces of a write come to the sink first, in order; those of a read last, as they land.
         let isLast =
             record.pointee.issued >= record.pointee.length
-            && record.pointee.piecesInFlight == record.pointee.piecesInSink
+            && (record.pointee.direction == .write || record.pointee.piecesInFlight == record.pointee.piecesInSink)
+        if isLast { record.pointee.sinkHasEnd = true }
+        let token = sinkPieces.insert(
+            SinkPiece(submission: Unmanaged.passUnretained(submission), record: Int32(index), slot: Int32(slot)))
+        let nowhere = UnsafeMutableRawPointer(bitPattern: SlabArena.smallestBlock)!
+        var copy = SinkCopy(
+            target: record.pointee.target, start: start, count: count, memory: (block?.address ?? nowhere) + skip)
         withUnsafePointer(to: &copy) { copy in
             sinks[Int(record.pointee.sink)].accept(
                 SinkWork(
-                    token: token, intoDevice: record.pointee.direction == .read, block: block, isLast: isLast),
+                    token: token, intoDevice: record.pointee.direction == .read, block: block, isLast: isLast,
+                    isFailed: record.pointee.outcome.failure != .none),
                 UnsafeBufferPointer(start: copy, count: 1))
         }
     }
@@ -138,9 +145,8 @@ extension Engine {
         var skip = 0
         if case .landed(let head) = piece.plan.route { skip = head }
         let moved = max(0, min(piece.progress - skip, piece.plan.count))
-        let options = record.pointee.target.options
         var usable = moved
-        if moved < piece.plan.count, let layout = options?._withUnsafeGuaranteedRef({ $0.layout }) {
+        if moved < piece.plan.count, let layout = record.pointee.target.options?._withUnsafeGuaranteedRef({ $0.layout }) {
             usable = layout.wholeBytes(from: piece.start, count: moved)
         }
         pieces.free(slot)
@@ -152,11 +158,7 @@ extension Engine {
             record.pointee.end = min(record.pointee.end, piece.start + usable)
             record.pointee.issued = record.pointee.length
         }
-        let isLast =
-            record.pointee.issued >= record.pointee.length
-            && record.pointee.piecesInFlight == record.pointee.piecesInSink + 1
-        let endsWithWork = isLast && (options?._withUnsafeGuaranteedRef { $0.isSynchronized } ?? false)
-        if record.pointee.outcome.failure == .none, usable > 0 || endsWithWork {
+        if record.pointee.outcome.failure == .none, usable > 0 {
             return hand(
                 submission, Int(piece.record), slot: -1, start: piece.start, count: usable, block: piece.block!,
                 skip: skip)
@@ -228,11 +230,16 @@ extension Engine {
         }
     }
 
-    private func endIfOver(_ submission: Submission, _ index: Int) {
+    /// Ends the request if nothing of it is in flight or to come; but first has its sink end what it has begun.
+    func endIfOver(_ submission: Submission, _ index: Int) {
         let record = submission.records + index
-        if record.pointee.piecesInFlight == 0, record.pointee.issued >= record.pointee.length {
-            end(submission, index)
+        guard record.pointee.piecesInFlight == 0, record.pointee.issued >= record.pointee.length else { return }
+        let hasFailed = record.pointee.outcome.failure != .none
+        if record.pointee.target.options != nil, !record.pointee.sinkHasEnd, record.pointee.wasInSink || !hasFailed {
+            record.pointee.piecesInFlight += 1
+            return hand(submission, index, slot: -1, start: 0, count: 0, block: nil, skip: 0)
         }
+        end(submission, index)
     }
 
     var sinksAreBusy: Bool { (0..<sinks.count).contains { sinks[$0].isBusy } }

@@ -52,6 +52,10 @@ struct RequestRecord {
     var piecesInFlight: Int32 = 0
     /// How many of them are a sink's now.
     var piecesInSink: Int32 = 0
+    /// A sink has had some of it.
+    var wasInSink = false
+    /// The sink knows that there is no more of it.
+    var sinkHasEnd = false
     var hasEnded = false
     /// Why it has been asked to end early.
     var cancelReason: StorageError.Code.Kind = .none

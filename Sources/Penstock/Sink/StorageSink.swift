@@ -56,10 +56,12 @@ package struct SinkWork {
     package var token: UInt32
     /// Into the device's memory, or out of it.
     package var intoDevice: Bool
-    /// Where the bytes landed, or shall; of ``StorageSink/staging``.
-    package var block: SlabArena.Block
+    /// Where the bytes landed, or shall; of ``StorageSink/staging``. Nil: there are none, and the work is to end a request.
+    package var block: SlabArena.Block?
     /// Everything else of its request has been accepted.
     package var isLast: Bool
+    /// The request has failed: what was begun for it is to be left in order, and nobody to be told that it is done.
+    package var isFailed = false
 }
 
 /// One stretch of bytes between staging memory and a device's.
@@ -101,17 +103,16 @@ package struct SinkTarget {
     }
 }
 
-/// What few requests need.
+/// What few requests need. The sink of one that has them is told when all its pieces have been accepted, or will not be.
 package final class SinkOptions: Sendable {
     /// Where pieces may be cut; nil: anywhere.
     package let layout: (any SinkLayout)?
     /// For the sink.
     package let details: any AnyObject & Sendable
-    /// It has others to wait for, or to tell: it cannot share a batch, and its last piece goes to the sink even if the file
-    /// has ended before it.
+    /// It has others to wait for, or to tell: it cannot share a batch.
     package let isSynchronized: Bool
 
-    package init(layout: (any SinkLayout)? = nil, details: any AnyObject & Sendable, isSynchronized: Bool = false) {
+    package init(layout: (any SinkLayout)? = nil, details: any AnyObject & Sendable, isSynchronized: Bool) {
         self.layout = layout
         self.details = details
         self.isSynchronized = isSynchronized

@@ -43,6 +43,9 @@ extension GPUDevice {
         public var sharingFamilies: [UInt32] = []
         /// Whether files are read straight into memory that host and GPU share, where there is some.
         public var landsDirectly = true
+        /// Nothing wakes the storage queue when copies are done: it looks in each turn, and when
+        /// ``Penstock/StorageQueue/poll()`` is called, once a frame for instance.
+        public var pollsCompletions = false
         /// Bytes that buffers and images made by this device may take, where `VK_EXT_memory_budget` is not enabled; nil:
         /// what the driver gives.
         public var memoryBudget: Int?
@@ -89,7 +92,8 @@ extension GPUDevice {
                 instanceFunctions: instanceFunctions, submitMode: adoption.submitMode,
                 sharingFamilies: adoption.sharingFamilies,
                 mayImport: adoption.enabled.contains(.externalMemoryHost), landsDirectly: adoption.landsDirectly,
-                hasMemoryBudget: adoption.enabled.contains(.memoryBudget), memoryBudget: adoption.memoryBudget)
+                hasMemoryBudget: adoption.enabled.contains(.memoryBudget), memoryBudget: adoption.memoryBudget,
+                pollsCompletions: adoption.pollsCompletions)
         } catch {
             throw error.error(.setUp)
         }

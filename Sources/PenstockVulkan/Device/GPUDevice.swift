@@ -39,7 +39,8 @@ public final class GPUDevice: Sendable {
     package let canImport: Bool
     /// Whether files are read straight into memory that host and GPU share.
     public let landsDirectly: Bool
-    let hasMemoryBudget: Bool
+    /// Nobody sleeps for the device: the application asks, with `StorageQueue.poll()`.
+    let pollsCompletions: Bool
     let owned: OwnedInstance?
     let instanceFunctions: InstanceFunctions
     let heap: GPUHeap
@@ -60,7 +61,7 @@ public final class GPUDevice: Sendable {
         submitMode = parts.submitMode
         sharingFamilies = parts.sharingFamilies
         landsDirectly = parts.landsDirectly
-        hasMemoryBudget = parts.hasMemoryBudget
+        pollsCompletions = parts.pollsCompletions
         owned = parts.owned
         functions = parts.functions
         instanceFunctions = parts.instanceFunctions
@@ -87,6 +88,7 @@ public final class GPUDevice: Sendable {
         var landsDirectly: Bool
         var hasMemoryBudget: Bool
         var memoryBudget: Int?
+        var pollsCompletions = false
         var owned: OwnedInstance?
     }
 

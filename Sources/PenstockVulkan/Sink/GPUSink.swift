@@ -39,7 +39,8 @@ final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread 
 
     private struct Submission {
         var value: UInt64
-        var command: Int
+        /// Nil: the application's own.
+        var command: Int?
         var bytes: Int
         var work: [InFlight]
     }
@@ -58,6 +59,10 @@ final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread 
 
     private var uploads = CopyBatch()
     private var downloads = CopyBatch()
+    private var imageUploads = ImageBatch()
+    private var imageDownloads = ImageBatch()
+    private var barriersBefore = BarrierBatch()
+    private var barriersAfter = BarrierBatch()
     /// What the batches are made of.
     private var pending: [InFlight] = []
     private var waits: [GPUSemaphorePoint] = []
@@ -69,6 +74,9 @@ final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread 
     private var results: [SinkResult] = []
     private var spareWork: [[InFlight]] = []
     private var lastValue: UInt64 = 0
+    /// The largest value of each of the application's semaphores that has been submitted.
+    private var highestSignals: [OpaquePointer: UInt64] = [:]
+    private static let keptSignals = 64
     private var isOpen = true
 
     /// While the device has work enough, copies gather until they are worth a submission of their own.
@@ -135,7 +143,7 @@ final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread 
     func withdraw(_ token: UInt32) {
         guard let index = held.firstIndex(where: { $0.work.token == token }) else { return }
         let work = held.remove(at: index).work
-        if work.intoDevice { staging.release(work.block) }
+        if work.intoDevice, let block = work.block { staging.release(block) }
         results.append(SinkResult(token: token, failure: .cancelled))
     }
 
@@ -147,47 +155,117 @@ final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread 
 
     private func add(_ work: SinkWork, _ copies: UnsafeBufferPointer<SinkCopy>) {
         guard !device.isLost else { return fail(work, VulkanFailure(VK_ERROR_DEVICE_LOST, "")) }
-        let slab: StagingSlabs.Slab
-        switch slabs.slab(of: work.block) {
-        case .failure(let failure): return fail(work, failure)
-        case .success(let found): slab = found
+        var slab: StagingSlabs.Slab?
+        if let block = work.block {
+            switch slabs.slab(of: block) {
+            case .failure(let failure): return fail(work, failure)
+            case .success(let found): slab = found
+            }
         }
         var item = InFlight(token: work.token, block: work.intoDevice ? work.block : nil)
-        for index in copies.indices { add(copies[index], work, slab, &item) }
+        for index in copies.indices {
+            if let details = Self.details(of: copies[index]) {
+                guard begin(details, work) else {
+                    return fail(work, VulkanFailure(VK_ERROR_VALIDATION_FAILED_EXT, "a semaphore's value"))
+                }
+                item.details = details
+                if let slab { add(copies[index], work, slab, &item, details) }
+                if work.isLast { finish(details, work, copies[index]) }
+            } else if let slab {
+                add(copies[index], work, slab, &item, nil)
+            }
+        }
         pending.append(item)
-        if uploads.bytes + downloads.bytes >= Self.flushBytes || uploads.count >= Self.flushCount { flush() }
+        if pendingBytes >= Self.flushBytes || uploads.count >= Self.flushCount { flush() }
     }
 
-    private func add(_ copy: SinkCopy, _ work: SinkWork, _ slab: StagingSlabs.Slab, _ item: inout InFlight) {
-        if let details = Self.details(of: copy) {
-            for point in details.after where !waits.contains(point) { waits.append(point) }
-            if work.isLast { details.signal.forEach(addSignal) }
-            item.details = details
+    private var pendingBytes: Int { uploads.bytes + downloads.bytes + imageUploads.bytes + imageDownloads.bytes }
+
+    /// Before a transfer's first bytes: semaphores, and the image's layout. False: a signal would go back in value.
+    private func begin(_ details: TransferDetails, _ work: SinkWork) -> Bool {
+        if work.isLast, !work.isFailed, !details.signal.allSatisfy(maySignal) { return false }
+        for point in details.after where !waits.contains(point) { waits.append(point) }
+        if let image = details.image, !details.hasBegun, !work.isFailed {
+            barriersBefore.add(
+                image, from: image.oldLayout, to: image.copyLayout(intoDevice: work.intoDevice), .before)
         }
+        if !work.isFailed { details.hasBegun = true }
+        return true
+    }
+
+    /// After a transfer's last bytes: the image's final layout, the new owner, the application's semaphores.
+    private func finish(_ details: TransferDetails, _ work: SinkWork, _ copy: SinkCopy) {
+        guard details.hasBegun else { return }
+        let families =
+            details.newOwner.map { (device.queueFamily, $0) } ?? (VK_QUEUE_FAMILY_IGNORED, VK_QUEUE_FAMILY_IGNORED)
+        if let image = details.image {
+            barriersAfter.add(
+                image, from: image.copyLayout(intoDevice: work.intoDevice), to: image.newLayout,
+                families.0 == families.1 ? .after : .release, families: families)
+        } else if families.0 != families.1 {
+            barriersAfter.release(
+                OpaquePointer(bitPattern: UInt(copy.target.handle))!, copy.target.offset, UInt64(details.byteCount),
+                .release, families: families)
+        }
+        if !work.isFailed { details.signal.forEach(addSignal) }
+    }
+
+    private func add(
+        _ copy: SinkCopy, _ work: SinkWork, _ slab: StagingSlabs.Slab, _ item: inout InFlight,
+        _ details: TransferDetails?
+    ) {
         guard copy.count > 0 else { return }
         let staged = slab.offset + UInt64(copy.memory - slab.base)
+        if work.intoDevice {
+            slabs.hostDidWrite(copy.memory, copy.count, slab)
+        } else if slab.shadow != nil || !slab.isCoherent {
+            item.readback = Readback(slab: slab, memory: copy.memory, count: copy.count)
+        }
+        if let image = details?.image {
+            let layout = image.copyLayout(intoDevice: work.intoDevice)
+            if work.intoDevice {
+                imageUploads.add(
+                    image, layout, buffer: slab.buffer, offset: staged, start: copy.start, count: copy.count)
+            } else {
+                imageDownloads.add(
+                    image, layout, buffer: slab.buffer, offset: staged, start: copy.start, count: copy.count)
+            }
+            return
+        }
         let target = OpaquePointer(bitPattern: UInt(copy.target.handle))!
         let offset = copy.target.offset + UInt64(copy.start)
         if work.intoDevice {
-            slabs.hostDidWrite(copy.memory, copy.count, slab)
             uploads.add(from: slab.buffer, staged, to: target, offset, copy.count)
         } else {
-            if slab.shadow != nil || !slab.isCoherent {
-                item.readback = Readback(slab: slab, memory: copy.memory, count: copy.count)
-            }
             downloads.add(from: target, offset, to: slab.buffer, staged, copy.count)
         }
     }
 
     private func fail(_ work: SinkWork, _ failure: VulkanFailure) {
-        if work.intoDevice { staging.release(work.block) }
+        if work.intoDevice, let block = work.block { staging.release(block) }
+        let isMisuse = failure.result == VK_ERROR_VALIDATION_FAILED_EXT
         results.append(
             SinkResult(
-                token: work.token, failure: failure.result.failureKind, deviceResult: failure.result.rawValue))
+                token: work.token, failure: isMisuse ? .invalidArgument : failure.result.failureKind,
+                deviceResult: isMisuse ? 0 : failure.result.rawValue))
+    }
+
+    /// Whether the value is larger than all that the semaphore has reached, and will by what is submitted
+    /// (VUID-VkSubmitInfo2-semaphore-03882).
+    private func maySignal(_ point: GPUSemaphorePoint) -> Bool {
+        if let last = highestSignals[point.semaphore], last >= point.value { return false }
+        return Timeline.value(of: point.semaphore, device).map { $0 < point.value } ?? true
     }
 
     /// A semaphore may be signalled once by a submission: the larger value says what the smaller one does.
     private func addSignal(_ point: GPUSemaphorePoint) {
+        if highestSignals.count >= Self.keptSignals {
+            // What has been reached need not be remembered: the semaphore itself says so.
+            highestSignals = highestSignals.filter { semaphore, value in
+                Timeline.value(of: semaphore, device).map { $0 < value } ?? false
+            }
+        }
+        highestSignals[point.semaphore] = max(point.value, highestSignals[point.semaphore] ?? 0)
         if let index = signals.firstIndex(where: { $0.semaphore == point.semaphore }) {
             if signals[index].value < point.value { signals[index] = point }
         } else {
@@ -208,11 +286,10 @@ final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread 
         if !held.isEmpty { releaseHeld() }
         guard !pending.isEmpty, device.submits, commands.hasFree else { return }
         // A queue works in order: what is submitted now would only wait there, in a submission of its own.
+        let bytes = pendingBytes
         let isWorthIt =
-            inFlight.count < Self.enoughSubmissions || uploads.bytes + downloads.bytes >= Self.flushBytes
-            || uploads.count >= Self.flushCount
+            inFlight.count < Self.enoughSubmissions || bytes >= Self.flushBytes || uploads.count >= Self.flushCount
         guard isWorthIt else { return }
-        let bytes = uploads.bytes + downloads.bytes
         do throws(VulkanFailure) {
             let (command, buffer) = try commands.begin(device)
             do throws(VulkanFailure) {
@@ -240,38 +317,19 @@ final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread 
 
     /// What came before on the queue is done before the copies, and the copies before what comes after, the host included.
     private func record(into buffer: VkCommandBuffer) {
-        let all = VK_PIPELINE_STAGE_2_ALL_COMMANDS_BIT
-        let copy = VK_PIPELINE_STAGE_2_COPY_BIT
-        let anyAccess = VK_ACCESS_2_MEMORY_READ_BIT | VK_ACCESS_2_MEMORY_WRITE_BIT
-        let transfer = VK_ACCESS_2_TRANSFER_READ_BIT | VK_ACCESS_2_TRANSFER_WRITE_BIT
-        barrier(buffer, all, VK_ACCESS_2_MEMORY_WRITE_BIT, copy, transfer)
-        let readsBack = !downloads.isEmpty
+        let readsBack = !downloads.isEmpty || !imageDownloads.isEmpty
+        barriersBefore.record(into: buffer, .before, device.functions)
         if readsBack {
             downloads.record(into: buffer, device.functions)
-            if !uploads.isEmpty { barrier(buffer, copy, VK_ACCESS_2_TRANSFER_WRITE_BIT, copy, transfer) }
+            imageDownloads.record(into: buffer, intoDevice: false, device.functions)
+            if !uploads.isEmpty || !imageUploads.isEmpty {
+                var between = BarrierBatch()
+                between.record(into: buffer, .between, device.functions)
+            }
         }
         uploads.record(into: buffer, device.functions)
-        let host = readsBack ? VK_PIPELINE_STAGE_2_HOST_BIT : 0
-        let hostRead = readsBack ? VK_ACCESS_2_HOST_READ_BIT : 0
-        barrier(buffer, copy, VK_ACCESS_2_TRANSFER_WRITE_BIT, all | host, anyAccess | hostRead)
-    }
-
-    private func barrier(
-        _ buffer: VkCommandBuffer, _ sourceStage: UInt64, _ sourceAccess: UInt64, _ stage: UInt64, _ access: UInt64
-    ) {
-        var barrier = VkMemoryBarrier2()
-        barrier.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER_2
-        barrier.srcStageMask = sourceStage
-        barrier.srcAccessMask = sourceAccess
-        barrier.dstStageMask = stage
-        barrier.dstAccessMask = access
-        withUnsafePointer(to: &barrier) { barrier in
-            var info = VkDependencyInfo()
-            info.sType = VK_STRUCTURE_TYPE_DEPENDENCY_INFO
-            info.memoryBarrierCount = 1
-            info.pMemoryBarriers = barrier
-            device.functions.cmdPipelineBarrier2(buffer, &info)
-        }
+        imageUploads.record(into: buffer, intoDevice: true, device.functions)
+        barriersAfter.record(into: buffer, readsBack ? .afterReadback : .after, device.functions)
     }
 
     private func submit(_ buffer: VkCommandBuffer) -> VkResult {
@@ -314,7 +372,7 @@ final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread 
     }
 
     /// What was pending is on the device.
-    private func took(command: Int, bytes: Int) {
+    private func took(command: Int?, bytes: Int) {
         lastValue += 1
         for index in pending.indices {
             guard let details = pending[index].details, details.endsOnSubmit else { continue }
@@ -329,11 +387,25 @@ final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread 
         signals.removeAll(keepingCapacity: true)
     }
 
+    /// Records everything that waits into a command buffer of the application's, which is to signal the returned point.
+    func recordPending(into buffer: VkCommandBuffer) -> GPUSemaphorePoint? {
+        if !held.isEmpty { releaseHeld() }
+        guard !pending.isEmpty else { return nil }
+        let bytes = pendingBytes
+        record(into: buffer)
+        took(command: nil, bytes: bytes)
+        return GPUSemaphorePoint(timeline.handle, lastValue)
+    }
+
     private func failPending(_ failure: VulkanFailure) {
         for item in pending { end(item, failure) }
         pending.removeAll(keepingCapacity: true)
         uploads = CopyBatch()
         downloads = CopyBatch()
+        imageUploads = ImageBatch()
+        imageDownloads = ImageBatch()
+        barriersBefore = BarrierBatch()
+        barriersAfter = BarrierBatch()
         waits = []
         signals = []
     }
@@ -349,7 +421,7 @@ final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread 
     }
 
     func waitBriefly(_ nanoseconds: UInt64) {
-        guard let first = inFlight.first else { return }
+        guard let first = inFlight.first, !device.pollsCompletions, device.submits else { return }
         device.note(timeline.wait(for: first.value, nanoseconds))
     }
 
@@ -369,7 +441,7 @@ final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread 
         var count = 0
         while count < inFlight.count, inFlight[count].value <= value {
             for item in inFlight[count].work { end(item, nil) }
-            commands.giveBack(inFlight[count].command)
+            if let command = inFlight[count].command { commands.giveBack(command) }
             inFlight[count].work.removeAll(keepingCapacity: true)
             spareWork.append(inFlight[count].work)
             count += 1
@@ -382,7 +454,7 @@ final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread 
         let lost = VulkanFailure(VK_ERROR_DEVICE_LOST, "")
         for submission in inFlight {
             for item in submission.work { end(item, lost) }
-            commands.giveBack(submission.command)
+            if let command = submission.command { commands.giveBack(command) }
         }
         inFlight = []
         failPending(lost)
@@ -403,6 +475,7 @@ final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread 
     }
 
     func armWakeUp() {
+        guard !device.pollsCompletions else { return }
         if let first = inFlight.first { waiter.wait(for: GPUSemaphorePoint(timeline.handle, first.value)) }
         guard !held.isEmpty else { return }
         // One of them at a time: whenever the thread wakes, for whatever reason, it looks at all.

@@ -2,12 +2,14 @@ import CVulkan
 import Penstock
 import Synchronization
 
-/// What few transfers need: an image, semaphores of the application's, a ticket.
-final class TransferDetails: @unchecked Sendable {  // written before it is sent; the ticket is atomic
+/// What few transfers need: an image, semaphores of the application's, a new owner, a ticket.
+final class TransferDetails: @unchecked Sendable {  // constant but for atomics and what the ring thread alone touches
     /// Must be reached before the device touches the bytes.
     let after: [GPUSemaphorePoint]
     /// Reached once all bytes have been moved.
     let signal: [GPUSemaphorePoint]
+    /// The queue family that gets the memory afterwards.
+    let newOwner: UInt32?
     /// Ends the request when its copies have been submitted, not when they are done.
     let endsOnSubmit: Bool
     /// Where the timeline stands once the copies are done.
@@ -15,16 +17,30 @@ final class TransferDetails: @unchecked Sendable {  // written before it is sent
     /// What must live until the device has done with it, where no suspended caller sees to that.
     let memory: any SinkMemory
     let image: ImageTransfer?
+    /// Of a buffer: how much of it the new owner gets.
+    let byteCount: Int
+    /// Ring thread: the image has been brought into the layout for copies.
+    var hasBegun = false
 
     init(
         memory: any SinkMemory, after: [GPUSemaphorePoint] = [], signal: [GPUSemaphorePoint] = [],
-        endsOnSubmit: Bool = false, image: ImageTransfer? = nil
+        newOwner: UInt32? = nil, endsOnSubmit: Bool = false, image: ImageTransfer? = nil,
+        byteCount: Int = 0
     ) {
+        self.byteCount = byteCount
         self.memory = memory
         self.after = after
         self.signal = signal
+        self.newOwner = newOwner
         self.endsOnSubmit = endsOnSubmit
         self.image = image
+    }
+
+    /// The details as a request carries them.
+    var options: SinkOptions {
+        SinkOptions(
+            layout: image, details: self,
+            isSynchronized: !after.isEmpty || !signal.isEmpty || endsOnSubmit || newOwner != nil)
     }
 }
 
@@ -42,5 +58,30 @@ public struct GPUSemaphorePoint: Hashable, @unchecked Sendable {  // the handle 
     }
 }
 
-/// An image as a transfer's destination or source. To come.
-final class ImageTransfer: Sendable {}
+/// An image as a transfer's destination or source.
+final class ImageTransfer: SinkLayout, @unchecked Sendable {  // the handle is for any thread
+    let image: VkImage
+    let copy: ImageCopy
+    /// Mip levels and layers that the transfer touches, each range once.
+    let ranges: [VkImageSubresourceRange]
+    let oldLayout: VkImageLayout
+    let newLayout: VkImageLayout
+
+    init(image: VkImage, copy: ImageCopy, ranges: [VkImageSubresourceRange], from old: VkImageLayout, to new: VkImageLayout) {
+        self.image = image
+        self.copy = copy
+        self.ranges = ranges
+        oldLayout = old
+        newLayout = new
+    }
+
+    /// The layout that the copies themselves use.
+    func copyLayout(intoDevice: Bool) -> VkImageLayout {
+        if oldLayout == VK_IMAGE_LAYOUT_GENERAL, newLayout == VK_IMAGE_LAYOUT_GENERAL { return VK_IMAGE_LAYOUT_GENERAL }
+        return intoDevice ? VK_IMAGE_LAYOUT_TRANSFER_DST_OPTIMAL : VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL
+    }
+
+    func pieceLength(at start: Int, limit: Int) -> Int { copy.pieceLength(at: start, limit: limit) }
+    func wholeBytes(from start: Int, count: Int) -> Int { copy.wholeBytes(from: start, count: count) }
+    var offsetAlignment: Int { copy.offsetAlignment }
+}
