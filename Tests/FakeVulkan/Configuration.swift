@@ -46,6 +46,10 @@ extension FakeVulkan {
         package var execution = Execution.automatic
         /// Whether `vkQueueSubmit2` may be called only with ``FakeVulkan/queueLock`` held.
         package var requiresLock = false
+        /// Whether any threads may submit to a queue at once.
+        package var synchronizesQueuesInternally = false
+        /// Whether a lost device says so by a counter of `UInt64.max`, and not by what `vkGetSemaphoreCounterValue` returns.
+        package var lostCounterIsMax = false
         /// Whether a submission that waits for a value that nothing submitted will signal is a violation.
         package var forbidsWaitBeforeSignal = true
         /// Whether a copy into HOST_CACHED memory that is not device-local must be followed by a barrier to the host in

@@ -39,17 +39,21 @@ extension FakeVulkan {
             guard fake.checkRecording(commands), let info = info?.pointee else { return }
             let family = fake.family(of: commands)
             var barrier = RecordedBarrier()
+            fake.checkType(info.sType, VK_STRUCTURE_TYPE_DEPENDENCY_INFO, "VkDependencyInfo")
             for memory in list(info.pMemoryBarriers, info.memoryBarrierCount) {
+                fake.checkType(memory.sType, VK_STRUCTURE_TYPE_MEMORY_BARRIER_2, "VkMemoryBarrier2")
                 barrier.memory.append(
                     fake.scope(
                         memory.srcStageMask, memory.srcAccessMask, memory.dstStageMask, memory.dstAccessMask, family))
             }
             for item in list(info.pBufferMemoryBarriers, info.bufferMemoryBarrierCount) {
+                fake.checkType(item.sType, VK_STRUCTURE_TYPE_BUFFER_MEMORY_BARRIER_2, "VkBufferMemoryBarrier2")
                 guard let recorded = fake.check(item, commands, family) else { continue }
                 barrier.buffers.append(recorded)
                 commands.uses[recorded.buffer.handle] = recorded.buffer
             }
             for item in list(info.pImageMemoryBarriers, info.imageMemoryBarrierCount) {
+                fake.checkType(item.sType, VK_STRUCTURE_TYPE_IMAGE_MEMORY_BARRIER_2, "VkImageMemoryBarrier2")
                 guard let recorded = fake.check(item, commands, family) else { continue }
                 barrier.images.append(recorded)
                 commands.uses[recorded.image.handle] = recorded.image

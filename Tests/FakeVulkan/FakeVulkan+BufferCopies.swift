@@ -7,6 +7,7 @@ extension FakeVulkan {
                 let source = fake.resolve(info.srcBuffer, FakeBuffer.self, of: commands.device),
                 let destination = fake.resolve(info.dstBuffer, FakeBuffer.self, of: commands.device)
             else { return }
+            fake.checkType(info.sType, VK_STRUCTURE_TYPE_COPY_BUFFER_INFO_2, "VkCopyBufferInfo2")
             fake.require(
                 source.has(VK_BUFFER_USAGE_TRANSFER_SRC_BIT), "VUID-VkCopyBufferInfo2-srcBuffer-00118",
                 "\(source.name) has no TRANSFER_SRC usage")
@@ -33,6 +34,7 @@ extension FakeVulkan {
     private func check(
         _ region: VkBufferCopy2, _ source: FakeBuffer, _ destination: FakeBuffer
     ) -> BufferRegion? {
+        checkType(region.sType, VK_STRUCTURE_TYPE_BUFFER_COPY_2, "VkBufferCopy2")
         guard
             require(region.size > 0, "VUID-VkBufferCopy2-size-01988", "a region of 0 bytes"),
             require(

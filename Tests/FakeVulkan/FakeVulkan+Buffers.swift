@@ -33,6 +33,7 @@ extension FakeVulkan {
     static let vkCreateBuffer: PFN_vkCreateBuffer = { device, info, _, result in
         command("vkCreateBuffer", device, FakeDevice.self) { fake, device in
             guard let info = info?.pointee, let result else { return VK_ERROR_UNKNOWN }
+            fake.checkType(info.sType, VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO, "VkBufferCreateInfo")
             fake.require(info.size > 0, "VUID-VkBufferCreateInfo-size-00912", "0 bytes")
             fake.require(info.usage != 0, "VUID-VkBufferCreateInfo-usage-requiredbitmask", "no usage")
             fake.checkSharing(

@@ -89,6 +89,14 @@ extension FakeVulkan {
     }
 }
 
+extension FakeVulkan {
+    /// Checks what a structure says that it is.
+    func checkType(_ actual: VkStructureType, _ expected: VkStructureType, _ structure: String) {
+        require(
+            actual == expected, "VUID-\(structure)-sType-sType", "\(actual.rawValue) instead of \(expected.rawValue)")
+    }
+}
+
 /// The structures of a chain.
 func chain(_ next: UnsafeRawPointer?) -> [(type: VkStructureType, address: UnsafeRawPointer)] {
     var links: [(type: VkStructureType, address: UnsafeRawPointer)] = []

@@ -65,6 +65,7 @@ extension FakeVulkan {
     static let vkCreateCommandPool: PFN_vkCreateCommandPool = { device, info, _, result in
         command("vkCreateCommandPool", device, FakeDevice.self) { fake, device in
             guard let info = info?.pointee, let result else { return VK_ERROR_UNKNOWN }
+            fake.checkType(info.sType, VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO, "VkCommandPoolCreateInfo")
             fake.require(
                 Int(info.queueFamilyIndex) < fake.configuration.queueFamilies.count,
                 "VUID-vkCreateCommandPool-queueFamilyIndex-01937", "no queue family \(info.queueFamilyIndex)")
@@ -104,6 +105,8 @@ extension FakeVulkan {
             guard let info = info?.pointee, let result,
                 let pool = fake.resolve(info.commandPool, FakeCommandPool.self, of: device)
             else { return VK_ERROR_UNKNOWN }
+            fake.checkType(
+                info.sType, VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO, "VkCommandBufferAllocateInfo")
             fake.require(
                 info.commandBufferCount > 0,
                 "VUID-vkAllocateCommandBuffers-pAllocateInfo::commandBufferCount-arraylength",
@@ -128,6 +131,9 @@ extension FakeVulkan {
             fake.require(
                 buffer.state == .initial || buffer.pool.mayResetSingly, "VUID-vkBeginCommandBuffer-commandBuffer-00050",
                 "\(buffer.name) is not reset, and its pool does not allow it to be reset alone")
+            if let type = info?.pointee.sType {
+                fake.checkType(type, VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO, "VkCommandBufferBeginInfo")
+            }
             let flags = info?.pointee.flags ?? 0
             buffer.clear(.recording)
             buffer.isOneTime = flags & VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT.rawValue != 0

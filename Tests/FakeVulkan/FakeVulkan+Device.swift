@@ -5,6 +5,7 @@ extension FakeVulkan {
     static let vkCreateDevice: PFN_vkCreateDevice = { physicalDevice, info, _, result in
         command("vkCreateDevice", physicalDevice, FakePhysicalDevice.self) { fake, _ in
             guard let info = info?.pointee, let result else { return VK_ERROR_INITIALIZATION_FAILED }
+            fake.checkType(info.sType, VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO, "VkDeviceCreateInfo")
             let extensions = Set(strings(info.ppEnabledExtensionNames, info.enabledExtensionCount))
             guard fake.configuration.allDeviceExtensions.isSuperset(of: extensions) else {
                 return VK_ERROR_EXTENSION_NOT_PRESENT
@@ -28,6 +29,7 @@ extension FakeVulkan {
 
             var counts = [UInt32](repeating: 0, count: fake.configuration.queueFamilies.count)
             for queues in list(info.pQueueCreateInfos, info.queueCreateInfoCount) {
+                fake.checkType(queues.sType, VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO, "VkDeviceQueueCreateInfo")
                 let family = Int(queues.queueFamilyIndex)
                 guard
                     fake.require(

@@ -7,6 +7,7 @@ extension FakeVulkan {
                 let source = fake.resolve(info.srcBuffer, FakeBuffer.self, of: commands.device),
                 let image = fake.resolve(info.dstImage, FakeImage.self, of: commands.device)
             else { return }
+            fake.checkType(info.sType, VK_STRUCTURE_TYPE_COPY_BUFFER_TO_IMAGE_INFO_2, "VkCopyBufferToImageInfo2")
             fake.require(
                 source.has(VK_BUFFER_USAGE_TRANSFER_SRC_BIT), "VUID-VkCopyBufferToImageInfo2-srcBuffer-00174",
                 "\(source.name) has no TRANSFER_SRC usage")
@@ -37,6 +38,7 @@ extension FakeVulkan {
                 let image = fake.resolve(info.srcImage, FakeImage.self, of: commands.device),
                 let destination = fake.resolve(info.dstBuffer, FakeBuffer.self, of: commands.device)
             else { return }
+            fake.checkType(info.sType, VK_STRUCTURE_TYPE_COPY_IMAGE_TO_BUFFER_INFO_2, "VkCopyImageToBufferInfo2")
             fake.require(
                 destination.has(VK_BUFFER_USAGE_TRANSFER_DST_BIT), "VUID-VkCopyImageToBufferInfo2-dstBuffer-00191",
                 "\(destination.name) has no TRANSFER_DST usage")
@@ -79,6 +81,7 @@ extension FakeVulkan {
         _ region: VkBufferImageCopy2, _ buffer: FakeBuffer, _ image: FakeImage, _ commands: FakeCommandBuffer,
         _ rules: ImageCopyRules
     ) -> Bool {
+        checkType(region.sType, VK_STRUCTURE_TYPE_BUFFER_IMAGE_COPY_2, "VkBufferImageCopy2")
         let format = image.format
         let subresource = region.imageSubresource
         require(

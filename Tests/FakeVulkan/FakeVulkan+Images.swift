@@ -57,6 +57,7 @@ extension FakeVulkan {
     static let vkCreateImage: PFN_vkCreateImage = { device, info, _, result in
         command("vkCreateImage", device, FakeDevice.self) { fake, device in
             guard let info = info?.pointee, let result else { return VK_ERROR_UNKNOWN }
+            fake.checkType(info.sType, VK_STRUCTURE_TYPE_IMAGE_CREATE_INFO, "VkImageCreateInfo")
             guard let format = ImageFormat(info.format) else {
                 fake.report("format", "the fake has no format \(info.format.rawValue)")
                 return VK_ERROR_FORMAT_NOT_SUPPORTED

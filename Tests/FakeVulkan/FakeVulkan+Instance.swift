@@ -11,9 +11,7 @@ extension FakeVulkan {
             guard fake.configuration.instanceExtensions.isSuperset(of: extensions) else {
                 return VK_ERROR_EXTENSION_NOT_PRESENT
             }
-            fake.require(
-                info.sType == VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO, "VUID-VkInstanceCreateInfo-sType-sType",
-                "wrong sType")
+            fake.checkType(info.sType, VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO, "VkInstanceCreateInfo")
             if let version = info.pApplicationInfo?.pointee.apiVersion {
                 fake.require(
                     version >= PENSTOCK_VK_API_VERSION_1_2, "apiVersion", "the instance asks for less than Vulkan 1.2")

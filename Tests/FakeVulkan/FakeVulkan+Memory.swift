@@ -57,6 +57,7 @@ extension FakeVulkan {
     static let vkAllocateMemory: PFN_vkAllocateMemory = { device, info, _, result in
         command("vkAllocateMemory", device, FakeDevice.self) { fake, device in
             guard let info = info?.pointee, let result else { return VK_ERROR_UNKNOWN }
+            fake.checkType(info.sType, VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO, "VkMemoryAllocateInfo")
             return fake.allocate(info, device, result)
         }
     }
@@ -201,6 +202,7 @@ extension FakeVulkan {
         _ range: VkMappedMemoryRange, _ device: FakeDevice, _ body: (FakeMemory, Range<UInt64>) -> Void
     ) {
         guard let memory = resolve(range.memory, FakeMemory.self, of: device) else { return }
+        checkType(range.sType, VK_STRUCTURE_TYPE_MAPPED_MEMORY_RANGE, "VkMappedMemoryRange")
         guard let mapped = memory.mapped else {
             report("VUID-VkMappedMemoryRange-memory-00684", "\(memory.name) is not mapped")
             return

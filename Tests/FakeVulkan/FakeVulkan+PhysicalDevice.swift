@@ -5,6 +5,8 @@ extension FakeVulkan {
     static let vkGetPhysicalDeviceProperties2: PFN_vkGetPhysicalDeviceProperties2 = { device, result in
         call("vkGetPhysicalDeviceProperties2", device, FakePhysicalDevice.self, otherwise: ()) { fake, _ in
             guard let result else { return }
+            fake.checkType(
+                result.pointee.sType, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, "VkPhysicalDeviceProperties2")
             let settings = fake.configuration
             var properties = VkPhysicalDeviceProperties()
             properties.apiVersion = settings.apiVersion
@@ -59,6 +61,8 @@ extension FakeVulkan {
     static let vkGetPhysicalDeviceFeatures2: PFN_vkGetPhysicalDeviceFeatures2 = { device, result in
         call("vkGetPhysicalDeviceFeatures2", device, FakePhysicalDevice.self, otherwise: ()) { fake, _ in
             guard let result else { return }
+            fake.checkType(
+                result.pointee.sType, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, "VkPhysicalDeviceFeatures2")
             let timeline = VkBool32(fake.configuration.hasTimelineSemaphores ? 1 : 0)
             let synchronization2 = VkBool32(fake.configuration.hasSynchronization2 ? 1 : 0)
             result.pointee.features = VkPhysicalDeviceFeatures()
@@ -93,6 +97,9 @@ extension FakeVulkan {
     static let vkGetPhysicalDeviceMemoryProperties2: PFN_vkGetPhysicalDeviceMemoryProperties2 = { device, result in
         call("vkGetPhysicalDeviceMemoryProperties2", device, FakePhysicalDevice.self, otherwise: ()) { fake, _ in
             guard let result else { return }
+            fake.checkType(
+                result.pointee.sType, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2,
+                "VkPhysicalDeviceMemoryProperties2")
             let settings = fake.configuration
             let types = settings.memoryTypes.map { VkMemoryType(propertyFlags: $0.flags, heapIndex: UInt32($0.heap)) }
             let heaps = settings.heaps.enumerated().map { index, size in

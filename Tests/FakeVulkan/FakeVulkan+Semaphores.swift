@@ -46,6 +46,7 @@ extension FakeVulkan {
     static let vkCreateSemaphore: PFN_vkCreateSemaphore = { device, info, _, result in
         command("vkCreateSemaphore", device, FakeDevice.self) { fake, device in
             guard let info = info?.pointee, let result else { return VK_ERROR_UNKNOWN }
+            fake.checkType(info.sType, VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO, "VkSemaphoreCreateInfo")
             let type = link(
                 info.pNext, VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO, as: VkSemaphoreTypeCreateInfo.self)
             fake.require(
@@ -73,9 +74,14 @@ extension FakeVulkan {
     }
 
     static let vkGetSemaphoreCounterValue: PFN_vkGetSemaphoreCounterValue = { device, semaphore, result in
-        command("vkGetSemaphoreCounterValue", device, FakeDevice.self, canLose: true) { fake, device in
+        command("vkGetSemaphoreCounterValue", device, FakeDevice.self) { fake, device in
             guard let semaphore = fake.resolve(semaphore, FakeSemaphore.self, of: device) else {
                 return VK_ERROR_UNKNOWN
+            }
+            if fake.lost {
+                guard fake.configuration.lostCounterIsMax else { return VK_ERROR_DEVICE_LOST }
+                result?.pointee = .max
+                return VK_SUCCESS
             }
             result?.pointee = semaphore.value
             fake.observe(semaphore.currentClock)
@@ -86,6 +92,7 @@ extension FakeVulkan {
     static let vkWaitSemaphores: PFN_vkWaitSemaphores = { device, info, timeout in
         command("vkWaitSemaphores", device, FakeDevice.self, canLose: true) { fake, device in
             guard let info = info?.pointee else { return VK_ERROR_UNKNOWN }
+            fake.checkType(info.sType, VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO, "VkSemaphoreWaitInfo")
             let values = list(info.pValues, info.semaphoreCount)
             let semaphores = list(info.pSemaphores, info.semaphoreCount).compactMap {
                 fake.resolve($0, FakeSemaphore.self, of: device)
@@ -125,6 +132,7 @@ extension FakeVulkan {
             guard let info = info?.pointee,
                 let semaphore = fake.resolve(info.semaphore, FakeSemaphore.self, of: device)
             else { return VK_ERROR_UNKNOWN }
+            fake.checkType(info.sType, VK_STRUCTURE_TYPE_SEMAPHORE_SIGNAL_INFO, "VkSemaphoreSignalInfo")
             guard
                 fake.require(
                     info.value > semaphore.value, "VUID-VkSemaphoreSignalInfo-value-03258",

@@ -14,7 +14,7 @@ final class FakeQueue: FakeDeviceObject {
         super.init(fake, device)
     }
 
-    override var alone: [FakeObject] { [self] }
+    override var alone: [FakeObject] { fake?.configuration.synchronizesQueuesInternally == true ? [] : [self] }
 }
 
 /// One `VkSubmitInfo2`.
@@ -67,7 +67,9 @@ extension FakeVulkan {
     private func submit(_ info: VkSubmitInfo2, _ queue: FakeQueue) {
         order += 1
         let batch = Batch(queue, order: order, observed: observed)
+        checkType(info.sType, VK_STRUCTURE_TYPE_SUBMIT_INFO_2, "VkSubmitInfo2")
         for wait in list(info.pWaitSemaphoreInfos, info.waitSemaphoreInfoCount) {
+            checkType(wait.sType, VK_STRUCTURE_TYPE_SEMAPHORE_SUBMIT_INFO, "VkSemaphoreSubmitInfo")
             guard let semaphore = resolve(wait.semaphore, FakeSemaphore.self, of: queue.device) else { continue }
             require(
                 !configuration.forbidsWaitBeforeSignal || wait.value <= semaphore.largestToCome, "wait before signal",
@@ -77,6 +79,7 @@ extension FakeVulkan {
             batch.uses[semaphore.handle] = semaphore
         }
         for item in list(info.pCommandBufferInfos, info.commandBufferInfoCount) {
+            checkType(item.sType, VK_STRUCTURE_TYPE_COMMAND_BUFFER_SUBMIT_INFO, "VkCommandBufferSubmitInfo")
             guard let buffer = resolve(item.commandBuffer, FakeCommandBuffer.self, of: queue.device),
                 check(buffer, queue)
             else { continue }
@@ -85,6 +88,7 @@ extension FakeVulkan {
             batch.uses.merge(buffer.uses) { first, _ in first }
         }
         for signal in list(info.pSignalSemaphoreInfos, info.signalSemaphoreInfoCount) {
+            checkType(signal.sType, VK_STRUCTURE_TYPE_SEMAPHORE_SUBMIT_INFO, "VkSemaphoreSubmitInfo")
             guard let semaphore = resolve(signal.semaphore, FakeSemaphore.self, of: queue.device) else { continue }
             require(
                 signal.value > semaphore.largestToCome, "VUID-VkSubmitInfo2-semaphore-03882",

@@ -5,6 +5,7 @@ import Glibc
 ///
 /// Drive it through ``getInstanceProcAddr``, with handles from ``makeHandles(enabling:)`` or, after
 /// ``becomeCurrent()``, from `vkCreateInstance`. At the end of a test, `violations` and `liveObjects` should be empty.
+/// Handles do not keep the fake: a test must, for as long as anything can call.
 ///
 /// `@unchecked Sendable`: `monitor`'s mutex guards every stored variable, and all that the handles lead to.
 package final class FakeVulkan: @unchecked Sendable {

@@ -40,6 +40,7 @@ import Testing
         let rig = try FakeRig()
         rig.fake.failNext("vkCreateSemaphore", with: VK_ERROR_OUT_OF_HOST_MEMORY)
         var info = VkSemaphoreCreateInfo()
+        info.sType = VK_STRUCTURE_TYPE_SEMAPHORE_CREATE_INFO
         var semaphore: VkSemaphore?
         #expect(rig.vk.createSemaphore(rig.device, &info, nil, &semaphore) == VK_ERROR_OUT_OF_HOST_MEMORY)
         #expect(rig.fake.liveObjects.isEmpty)
@@ -84,6 +85,7 @@ import Testing
         var physicalDevice: VkPhysicalDevice?
         #expect(functions.enumeratePhysicalDevices(instance, &count, &physicalDevice) == VK_SUCCESS)
         var properties = VkPhysicalDeviceProperties2()
+        properties.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2
         functions.getPhysicalDeviceProperties2(physicalDevice, &properties)
         #expect(withUnsafeBytes(of: properties.properties.deviceName) { $0.starts(with: Array("Oak\0".utf8)) })
 
@@ -91,10 +93,12 @@ import Testing
         let priority: Float = 1
         withUnsafePointer(to: priority) { priority in
             var queues = VkDeviceQueueCreateInfo()
+            queues.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO
             queues.queueCount = 1
             queues.pQueuePriorities = priority
             withUnsafePointer(to: &queues) { queues in
                 var info = VkDeviceCreateInfo()
+                info.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO
                 info.queueCreateInfoCount = 1
                 info.pQueueCreateInfos = queues
                 #expect(functions.createDevice(physicalDevice, &info, nil, &device) == VK_SUCCESS)
@@ -108,9 +112,49 @@ import Testing
         var queue: VkQueue?
         vk.getDeviceQueue(device, 0, 0, &queue)
         #expect(queue != nil)
-        vk.destroyDevice(device, nil)
+
+        var pool: VkCommandPool?
+        var poolInfo = VkCommandPoolCreateInfo()
+        poolInfo.sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO
+        #expect(vk.createCommandPool(device, &poolInfo, nil, &pool) == VK_SUCCESS)
         #expect(fake.violations.isEmpty)
-        #expect(fake.liveObjects.isEmpty)
+        vk.destroyDevice(device, nil)
+        #expect(fake.takeViolations().map { $0.contains("VUID-vkDestroyDevice-device-05137") } == [true])
+        #expect(fake.liveObjects == [.commandPool: 1])
+    }
+
+    @Test func machineSaysWhatItIsConfiguredToBe() throws {
+        let fake = FakeVulkan(
+            .with {
+                $0.queueFamilies = [.universal, .transferOnly(granularity: (16, 16, 8))]
+                $0.budget = [.init(budget: 1000, usage: 10), .init(budget: 2000, usage: 20)]
+            })
+        let handles = fake.makeHandles()
+        let functions = try InstanceFunctions(handles.instance, fake.getInstanceProcAddr)
+        var families = [VkQueueFamilyProperties](repeating: .init(), count: 3)
+        var count: UInt32 = 3
+        functions.getPhysicalDeviceQueueFamilyProperties(handles.physicalDevice, &count, &families)
+        #expect(count == 2)
+        #expect(families[1].queueFlags == VK_QUEUE_TRANSFER_BIT.rawValue)
+        #expect(families[1].minImageTransferGranularity.depth == 8)
+
+        var budget = VkPhysicalDeviceMemoryBudgetPropertiesEXT()
+        budget.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_BUDGET_PROPERTIES_EXT
+        var memory = VkPhysicalDeviceMemoryProperties2()
+        memory.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_PROPERTIES_2
+        withUnsafeMutablePointer(to: &budget) { budget in
+            memory.pNext = UnsafeMutableRawPointer(budget)
+            functions.getPhysicalDeviceMemoryProperties2(handles.physicalDevice, &memory)
+        }
+        #expect(memory.memoryProperties.memoryTypeCount == 2)
+        #expect(memory.memoryProperties.memoryTypes.1.heapIndex == 1)
+        #expect((budget.heapBudget.0, budget.heapUsage.1) == (1000, 20))
+
+        let empty = FakeVulkan(.with { $0.hasDevice = false })
+        let nothing = empty.makeHandles()
+        #expect(functions.enumeratePhysicalDevices(nothing.instance, &count, nil) == VK_SUCCESS)
+        #expect(count == 0)
+        #expect(fake.violations + empty.violations == [])
     }
 
     @Test func olderDeviceHasTheExtensionsNames() throws {

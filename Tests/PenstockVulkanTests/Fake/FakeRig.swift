@@ -1,8 +1,6 @@
 import CVulkan
 import FakeVulkan
-import Glibc
 import PenstockVulkan
-import Testing
 
 /// An adopted device of a fake, and short ways to use it.
 ///
@@ -349,57 +347,5 @@ struct FakeRig: @unchecked Sendable {
         info.semaphore = semaphore
         info.value = value
         return vk.signalSemaphore(device, &info)
-    }
-}
-
-/// Runs the body on a thread of its own, which may block.
-struct TestThread: ~Copyable {
-    private let thread: pthread_t
-
-    private final class Body {
-        let run: () -> Void
-        init(_ run: @escaping () -> Void) { self.run = run }
-    }
-
-    init(_ body: @escaping @Sendable () -> Void) {
-        var thread = pthread_t()
-        let error = pthread_create(
-            &thread, nil,
-            { body in
-                Unmanaged<Body>.fromOpaque(body!).takeRetainedValue().run()
-                return nil
-            }, Unmanaged.passRetained(Body(body)).toOpaque())
-        precondition(error == 0)
-        self.thread = thread
-    }
-
-    consuming func join() { pthread_join(thread, nil) }
-}
-
-/// One way to break a rule, and the rule that must then be reported: that one and no other.
-struct Misuse: CustomTestStringConvertible, Sendable {
-    let testDescription: String
-    let rule: String
-    let configuration: FakeVulkan.Configuration
-    let body: @Sendable (FakeRig) throws -> Void
-
-    init(
-        _ description: String, _ rule: String, _ configuration: FakeVulkan.Configuration = .init(),
-        _ body: @escaping @Sendable (FakeRig) throws -> Void
-    ) {
-        testDescription = description
-        self.rule = rule
-        var configuration = configuration
-        configuration.execution = .manual
-        self.configuration = configuration
-        self.body = body
-    }
-
-    /// What was reported besides the rule; nil if it was not reported at all.
-    func reports() throws -> (isReported: Bool, others: [String]) {
-        let rig = try FakeRig(configuration)
-        try body(rig)
-        let violations = rig.fake.violations
-        return (violations.contains { $0.contains(rule) }, violations.filter { !$0.contains(rule) })
     }
 }

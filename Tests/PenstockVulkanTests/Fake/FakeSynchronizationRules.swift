@@ -37,6 +37,25 @@ import Testing
         #expect(rig.rules == ["UNASSIGNED-Threading-MultipleThreads"])
     }
 
+    @Test func twoThreadsInOneCommandPoolAreReported() throws {
+        let rig = try FakeRig()
+        // Numbers, for any thread.
+        nonisolated(unsafe) let pool = rig.pool()
+        nonisolated(unsafe) let inside = rig.semaphore()
+        rig.fake.setHook { function in
+            guard function == "vkResetCommandPool" else { return }
+            _ = rig.signal(inside, 1)
+            _ = rig.wait(inside, 2)
+        }
+        let thread = TestThread { _ = rig.vk.resetCommandPool(rig.device, pool, 0) }
+        #expect(rig.wait(inside, 1) == VK_SUCCESS)
+        _ = rig.commands(pool) { _ in }
+        #expect(rig.signal(inside, 2) == VK_SUCCESS)
+        thread.join()
+        rig.fake.setHook(nil)
+        #expect(rig.rules.first == "UNASSIGNED-Threading-MultipleThreads")
+    }
+
     @Test func heldLockAllowsSubmission() throws {
         let rig = try FakeRig(.with { $0.requiresLock = true })
         rig.fake.queueLock.lock()
@@ -170,6 +189,10 @@ private let misuses: [Misuse] = [
     },
     Misuse("command buffer for another family", "commandBuffer-03878", .transferQueue(granularity: (1, 1, 1))) { rig in
         rig.submit(rig.commands(rig.pool(family: 1)) { _ in })
+    },
+    Misuse("structure that does not say what it is", "VUID-VkSubmitInfo2-sType-sType") { rig in
+        var submit = VkSubmitInfo2()
+        _ = rig.vk.queueSubmit2(rig.handles.queue, 1, &submit, nil)
     },
     Misuse("host access without the host stage", "AccessMask-03916") { rig in
         _ = rig.commands(rig.pool()) { rig.barrier($0, access: VK_ACCESS_2_HOST_READ_BIT) }
