@@ -17,15 +17,15 @@ final class FakeBuffer: FakeDeviceObject {
             info.pNext, VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_BUFFER_CREATE_INFO, as: VkExternalMemoryBufferCreateInfo.self)
         isForHostMemory =
             (external?.handleTypes ?? 0) & VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT.rawValue != 0
-        ownership = Ownership(isConcurrent: info.sharingMode == VK_SHARING_MODE_CONCURRENT)
+        ownership = Ownership(info.sharingMode, fake.configuration.queueFamilies.count)
         super.init(fake, device)
     }
 
     func has(_ usage: VkBufferUsageFlagBits) -> Bool { self.usage & usage.rawValue != 0 }
 
-    /// Where a range of the buffer is in its memory.
-    func footprint(_ range: Range<UInt64>) -> Footprint? {
-        memory.map { Footprint(resource: $0.handle, range: range.lowerBound + offset..<range.upperBound + offset) }
+    /// Where ranges of the buffer are in its memory.
+    func footprint(_ ranges: [Range<UInt64>]) -> Footprint? {
+        memory.map { Footprint(resource: $0.handle, ranges: ranges.map { $0.moved(by: offset) }) }
     }
 }
 

@@ -138,9 +138,9 @@ extension FakeVulkan {
             if let reason = buffer.ownership.use(range, by: batch.queue.family, discarding: isWrite) {
                 report("queue family ownership", "\(buffer.name): \(reason)")
             }
-            if let footprint = buffer.footprint(range) {
-                access(footprint, isWrite: isWrite, "a copy \(isWrite ? "to" : "from") \(buffer.name)", batch)
-            }
+        }
+        if let footprint = buffer.footprint(ranges), !ranges.isEmpty {
+            access(footprint, isWrite: isWrite, "a copy \(isWrite ? "to" : "from") \(buffer.name)", batch)
         }
         return true
     }
@@ -157,13 +157,13 @@ extension FakeVulkan {
         }
         for region in regions {
             for footprint in image.boxes(region) {
-                let subresource = Int(footprint.range.lowerBound)
+                let subresource = Int(footprint.ranges[0].lowerBound)
                 require(
                     image.layouts[subresource] == layout,
                     "UNASSIGNED-CoreValidation-DrawState-InvalidImageLayout",
                     "subresource \(subresource) of \(image.name) is in layout \(image.layouts[subresource].rawValue), "
                         + "and the copy says \(layout.rawValue)")
-                if let reason = image.ownership.use(footprint.range, by: batch.queue.family, discarding: false) {
+                if let reason = image.ownership.use(footprint.ranges[0], by: batch.queue.family, discarding: false) {
                     report("queue family ownership", "\(image.name): \(reason)")
                 }
                 access(footprint, isWrite: toImage, "a copy \(toImage ? "to" : "from") \(image.name)", batch)
@@ -212,7 +212,7 @@ extension FakeVulkan {
                     : item.buffer.ownership.acquire(item.range, from: transfer.from, to: family)
                 if let reason { report("queue family ownership", "\(item.buffer.name): \(reason)") }
             }
-            apply(item.scope, to: item.buffer.footprint(item.range), batch)
+            apply(item.scope, to: item.buffer.footprint([item.range]), batch)
         }
         for item in barrier.images {
             for subresource in item.subresources { perform(item, subresource, batch) }
@@ -230,10 +230,10 @@ extension FakeVulkan {
             let isRelease = transfer.from == family
             reason =
                 isRelease
-                ? image.ownership.release(footprint.range, from: family, to: transfer.to)
-                : image.ownership.acquire(footprint.range, from: transfer.from, to: family)
+                ? image.ownership.release(footprint.ranges[0], from: family, to: transfer.to)
+                : image.ownership.acquire(footprint.ranges[0], from: transfer.from, to: family)
         } else {
-            reason = image.ownership.use(footprint.range, by: family, discarding: isDiscarding)
+            reason = image.ownership.use(footprint.ranges[0], by: family, discarding: isDiscarding)
         }
         if let reason { report("queue family ownership", "\(image.name): \(reason)") }
         require(

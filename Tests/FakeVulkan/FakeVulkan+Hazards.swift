@@ -16,33 +16,47 @@ struct Footprint {
 
     /// The handle of the memory or the image.
     let resource: UInt
-    /// Bytes of memory, or subresources of an image.
-    let range: Range<UInt64>
-    /// Nil: all of the range.
+    /// Bytes of memory, or a subresource of an image: in order, and none next to another. All regions of a command are
+    /// one access, so that thousands of them are compared in one pass.
+    let ranges: [Range<UInt64>]
+    /// Nil: all of the ranges.
     let box: Box?
 
-    init(resource: UInt, range: Range<UInt64>) {
+    /// - Parameter ranges: as `merged()` returns them.
+    init(resource: UInt, ranges: [Range<UInt64>]) {
         self.resource = resource
-        self.range = range
+        self.ranges = ranges
         box = nil
     }
 
     init(resource: UInt, subresource: Int, box: Box? = nil) {
         self.resource = resource
-        range = UInt64(subresource)..<UInt64(subresource) + 1
+        ranges = [UInt64(subresource)..<UInt64(subresource) + 1]
         self.box = box
     }
 
-    func overlaps(_ other: Footprint) -> Bool {
-        guard range.overlaps(other.range) else { return false }
-        guard let box, let otherBox = other.box else { return true }
-        return box.overlaps(otherBox)
+    func overlaps(_ other: Footprint) -> Bool { overlap(other) != nil }
+
+    /// The first part that both touch.
+    func overlap(_ other: Footprint) -> Range<UInt64>? {
+        if let box, let otherBox = other.box, !box.overlaps(otherBox) { return nil }
+        var (mine, theirs) = (0, 0)
+        while mine < ranges.count, theirs < other.ranges.count {
+            let (left, right) = (ranges[mine], other.ranges[theirs])
+            if left.overlaps(right) { return left.clamped(to: right) }
+            if left.upperBound <= right.lowerBound { mine += 1 } else { theirs += 1 }
+        }
+        return nil
     }
 
     func contains(_ other: Footprint) -> Bool {
-        guard range.clamped(to: other.range) == other.range else { return false }
-        guard let box else { return true }
-        return other.box.map(box.contains) ?? false
+        if let box, !(other.box.map(box.contains) ?? false) { return false }
+        var mine = 0
+        for range in other.ranges {
+            while mine < ranges.count, ranges[mine].upperBound < range.upperBound { mine += 1 }
+            guard mine < ranges.count, ranges[mine].lowerBound <= range.lowerBound else { return false }
+        }
+        return true
     }
 }
 
@@ -110,11 +124,11 @@ extension FakeVulkan {
 
     private func reportHazard(_ old: Access, _ isWrite: Bool, _ footprint: Footprint, _ command: String) {
         let kind = (isWrite ? "WRITE" : "READ") + "-AFTER-" + (old.isWrite ? "WRITE" : "READ")
-        let resource = String(footprint.resource, radix: 16)
+        let place = footprint.overlap(old.footprint)!
+        let resource = HandleRegistry.shared.find(footprint.resource)?.name ?? ""
         report(
             "SYNC-HAZARD-\(kind)",
-            "\(command) of \(footprint.range) of \(resource) is not ordered after \(old.command) of \(old.footprint.range)"
-        )
+            "\(command) at \(place) of \(resource) is not ordered after \(old.command)")
     }
 
     private func remember(_ access: Access) {
@@ -182,7 +196,7 @@ extension FakeVulkan {
                 }
                 report(
                     "SYNC-HAZARD-host",
-                    "\(access.command) wrote \(access.footprint.range) of \(memory.name), which is for the host, and no "
+                    "\(access.command) wrote \(access.footprint.ranges[0]) of \(memory.name), which is for the host, and no "
                         + "barrier to the host followed in the submission")
             }
         }
@@ -190,7 +204,7 @@ extension FakeVulkan {
 
     /// The host reads memory that is not coherent: what was written there must have been made visible to it.
     func checkHostRead(_ memory: FakeMemory, _ range: Range<UInt64>) {
-        let footprint = Footprint(resource: memory.handle, range: range)
+        let footprint = Footprint(resource: memory.handle, ranges: [range])
         for access in accesses[memory.handle] ?? []
         where access.isWrite && !access.isHostReadable && access.footprint.overlaps(footprint) {
             report(

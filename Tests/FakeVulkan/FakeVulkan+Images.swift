@@ -35,7 +35,7 @@ final class FakeImage: FakeDeviceObject {
         bytes = .allocate(byteCount: starts.last!, alignment: 64)
         memset(bytes, 0xDD, starts.last!)
         layouts = Array(repeating: info.initialLayout, count: starts.count - 1)
-        ownership = Ownership(isConcurrent: info.sharingMode == VK_SHARING_MODE_CONCURRENT)
+        ownership = Ownership(info.sharingMode, fake.configuration.queueFamilies.count)
         super.init(fake, device)
     }
 

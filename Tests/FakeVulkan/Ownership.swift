@@ -1,3 +1,5 @@
+import CVulkan
+
 /// Which queue family owns which part of an EXCLUSIVE resource.
 struct Ownership {
     struct Part {
@@ -10,11 +12,17 @@ struct Ownership {
     let isConcurrent: Bool
     private var parts: [Part] = []
 
-    init(isConcurrent: Bool) { self.isConcurrent = isConcurrent }
+    /// With a single family there is nobody to own anything else, and thousands of parts would only cost time.
+    private let hasFamilies: Bool
+
+    init(_ mode: VkSharingMode, _ families: Int) {
+        isConcurrent = mode == VK_SHARING_MODE_CONCURRENT
+        hasFamilies = families > 1
+    }
 
     /// Why the family must not use the range; nil if it may, and then it owns it.
     mutating func use(_ range: Range<UInt64>, by family: UInt32, discarding: Bool) -> String? {
-        guard !isConcurrent else { return nil }
+        guard !isConcurrent, hasFamilies else { return nil }
         var reason: String?
         if !discarding {
             for part in parts where part.range.overlaps(range) {
@@ -30,12 +38,14 @@ struct Ownership {
     }
 
     mutating func release(_ range: Range<UInt64>, from family: UInt32, to receiver: UInt32) -> String? {
+        guard !isConcurrent, hasFamilies else { return nil }
         let reason = use(range, by: family, discarding: false)
         give(range, to: family, releasedTo: receiver)
         return reason
     }
 
     mutating func acquire(_ range: Range<UInt64>, from giver: UInt32, to family: UInt32) -> String? {
+        guard !isConcurrent, hasFamilies else { return nil }
         defer { give(range, to: family, releasedTo: nil) }
         let fitting = parts.filter { $0.range.overlaps(range) && $0.owner == giver && $0.releasedTo == family }
         let covered = fitting.reduce(0) { $0 + $1.range.clamped(to: range).count }
