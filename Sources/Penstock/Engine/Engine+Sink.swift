@@ -43,6 +43,8 @@ extension Engine {
             }
         }
         guard let block = sinks[Int(record.pointee.sink)].staging.take(plan.length) else { return nil }
+        // A device leaves out what lies between an image's rows; it must not be what the memory was used for before.
+        if !isRead, layout != nil { memset(block.address, 0, plan.length) }
         piece.pointee.block = block
         piece.pointee.memory = block.address
         if plan.route != .buffered { record.pointee.usedDirect = true }
@@ -146,7 +148,8 @@ extension Engine {
         if case .landed(let head) = piece.plan.route { skip = head }
         let moved = max(0, min(piece.progress - skip, piece.plan.count))
         var usable = moved
-        if moved < piece.plan.count, let layout = record.pointee.target.options?._withUnsafeGuaranteedRef({ $0.layout }) {
+        if moved < piece.plan.count, let layout = record.pointee.target.options?._withUnsafeGuaranteedRef({ $0.layout })
+        {
             usable = layout.wholeBytes(from: piece.start, count: moved)
         }
         pieces.free(slot)

@@ -39,7 +39,7 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
     let driver: any StorageDriver
     let configuration: StorageQueue.Configuration
     let arena: SlabArena
-    let sinks: SinkTable
+    package let sinks: SinkTable
     let logger: Logger?
 
     // In release builds without dynamic exclusivity checks: one thread, and they cost a tenth of a small read.
@@ -162,7 +162,9 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
         driver.close()
     }
 
-    private var isIdle: Bool { pieces.inUse == 0 && waitingControls.isEmpty && scheduler.isIdle && loads.isEmpty && !sinksAreBusy }
+    private var isIdle: Bool {
+        pieces.inUse == 0 && waitingControls.isEmpty && scheduler.isIdle && loads.isEmpty && !sinksAreBusy
+    }
 
     /// From any thread.
     func wake() { driver.wake() }

@@ -11,7 +11,7 @@ import Synchronization
 /// Why page-aligned blocks only: a destination a few bytes past a page start makes even a plain `pread` 5–7 × slower.
 package final class SlabArena: Sendable {
     package static let slabSize = 2 << 20
-    static let smallestBlock = 4096
+    package static let smallestBlock = 4096
     static let classCount = 10  // 4 KiB << 9 = 2 MiB
     /// Freed mappings larger than a slab that wait for reuse, at most.
     static let keptMappings = 8

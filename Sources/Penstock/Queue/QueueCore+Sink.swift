@@ -6,7 +6,7 @@ import SystemPackage
 /// Requests to and from devices, on the caller's side.
 extension QueueCore {
     /// The number of the device's sink.
-    func sinkIndex(of device: any SinkDevice) throws(StorageError) -> Int {
+    package func sinkIndex(of device: any SinkDevice) throws(StorageError) -> Int {
         try sinks.index(of: device) { () throws(StorageError) in
             let engine = engine
             return try device.makeSink(
@@ -19,6 +19,14 @@ extension QueueCore {
         var features = capabilities.features
         for index in 0..<sinks.count { features += sinks[index].features }
         return Capabilities(driver: capabilities.driver, features: features)
+    }
+
+    /// Calls `body` with the device's sink, on the ring thread.
+    package func withSink<T: Sendable>(
+        of device: any SinkDevice, _ body: @escaping @Sendable (any StorageSink) -> T
+    ) async throws(StorageError) -> T {
+        let index = try sinkIndex(of: device)
+        return try await errand(.copy) { engine, done in done(.success(body(engine.sinks[index]))) }
     }
 
     /// Reads from a file into a device's memory.
@@ -75,7 +83,7 @@ extension QueueCore {
             }
             slice.memory.hostDidWrite(count, at: slice.offset)
             return count
-        } catch where error.code == .badAddress {
+        } catch  where error.code == .badAddress {
             slice.memory.refuseHostWrites()
             return nil
         }
@@ -189,7 +197,10 @@ extension QueueCore {
         _ slice: SinkSlice, to destination: UnsafeMutableRawPointer, _ options: RequestOptions
     ) async throws(StorageError) -> Int {
         try check(slice)
-        return try await copy(slice, .write, options) { _, _ in
+        let hasGaps = slice.options?.layout != nil
+        return try await copy(slice, .write, options) { block, range in
+            // A device leaves out what lies between an image's rows.
+            if hasGaps { memset(block.address, 0, range.count) }
         } after: { block, range in
             (destination + range.lowerBound).copyMemory(from: block.address, byteCount: range.count)
         }

@@ -107,7 +107,7 @@ package final class QueueCore: Sendable {
     // MARK: Errands
 
     /// Has the ring thread do something that answers once, and waits for the answer.
-    func errand<T: Sendable>(
+    package func errand<T: Sendable>(
         _ operation: StorageError.Operation,
         _ body: @escaping @Sendable (Engine, @escaping @Sendable (Result<T, StorageError>) -> Void) -> Void
     ) async throws(StorageError) -> T {

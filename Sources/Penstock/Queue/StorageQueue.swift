@@ -70,6 +70,10 @@ public actor StorageQueue {
     @discardableResult
     public func cancel(tag value: UInt64, mask: UInt64 = .max) -> Int { core.engine.cancel(tag: value, mask: mask) }
 
+    /// Has the queue look for copies that GPUs have finished: for applications that drive completion from their frame loop
+    /// (`GPUDevice.Adoption.pollsCompletions`). Returns at once; from any thread.
+    public nonisolated func poll() { core.executor.loop.send(Errand({ _ in }, refused: {})) }
+
     /// Returns when everything asked for before has ended. What is asked for afterwards waits for that.
     ///
     /// Reads that are finished on their caller's own thread do not wait.

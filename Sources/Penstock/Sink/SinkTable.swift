@@ -21,7 +21,7 @@ package final class SinkTable: Sendable {
     // Allocated once, freed with the table; the places are written before the count that makes them visible.
     private nonisolated(unsafe) let places: UnsafeMutablePointer<Unmanaged<Place>>
     private let number = Atomic<Int>(0)
-    private let adding = Locked(())
+    private let adding = Locked(false)  // a value with an address of its own, which the thread sanitizer wants
 
     init() { places = .allocate(capacity: Self.capacity) }
 
@@ -33,7 +33,7 @@ package final class SinkTable: Sendable {
     var count: Int { number.load(ordering: .acquiring) }
 
     /// The sink of that number. Valid as long as the queue is.
-    subscript(index: Int) -> any StorageSink { places[index]._withUnsafeGuaranteedRef { $0.sink } }
+    package subscript(index: Int) -> any StorageSink { places[index]._withUnsafeGuaranteedRef { $0.sink } }
 
     /// The number of the device's sink, which is made if there is none.
     func index(

@@ -101,7 +101,8 @@ extension GPUDevice {
             parts.physical.queueFamilies[Int(adoption.queueFamily)].canTransfer
         else {
             throw StorageError(
-                .invalidArgument, .setUp, message: "queue family \(adoption.queueFamily) cannot copy; name one that can")
+                .invalidArgument, .setUp, message: "queue family \(adoption.queueFamily) cannot copy; name one that can"
+            )
         }
         try self.init(parts)
     }

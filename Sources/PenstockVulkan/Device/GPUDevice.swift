@@ -45,7 +45,7 @@ public final class GPUDevice: Sendable {
     let instanceFunctions: InstanceFunctions
     let heap: GPUHeap
     private let lost = Atomic<Bool>(false)
-    private let queueLock = Locked(())
+    private let queueLock = Locked(false)
 
     /// The device's name, as its driver gives it.
     public var name: String { physical.name }

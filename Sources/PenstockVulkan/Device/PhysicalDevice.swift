@@ -14,7 +14,8 @@ package struct PhysicalDevice: @unchecked Sendable {  // the handle is the insta
         package let index: UInt32
         package let flags: VkQueueFlags
         package let count: UInt32
-        package let granularity: VkExtent3D
+        package let properties: VkQueueFamilyProperties
+        package var granularity: VkExtent3D { properties.minImageTransferGranularity }
 
         package func has(_ flag: VkQueueFlagBits) -> Bool { flags & flag.rawValue != 0 }
         /// Graphics and compute imply transfer, whether or not the flag says so.
@@ -33,6 +34,7 @@ package struct PhysicalDevice: @unchecked Sendable {  // the handle is the insta
     package let queueFamilies: [QueueFamily]
     package let extensions: Set<String>
     package let nonCoherentAtomSize: Int
+    package let bufferImageGranularity: Int
     /// What addresses and sizes of imported host memory must be multiples of; nil: it cannot be imported.
     package let importAlignment: Int?
     package let hasTimelineSemaphores: Bool
@@ -47,6 +49,7 @@ package struct PhysicalDevice: @unchecked Sendable {  // the handle is the insta
         type = properties.type
         apiVersion = properties.apiVersion
         driver = properties.driver
+        bufferImageGranularity = max(1, Int(properties.bufferImageGranularity))
         nonCoherentAtomSize = max(1, Int(properties.nonCoherentAtomSize))
         importAlignment = canImport ? Int(properties.importAlignment) : nil
         (memoryTypes, heapSizes) = Self.memory(of: handle, functions)
@@ -54,17 +57,16 @@ package struct PhysicalDevice: @unchecked Sendable {  // the handle is the insta
         (hasTimelineSemaphores, hasSynchronization2) = Self.features(of: handle, functions, version: apiVersion)
     }
 
-    /// The first memory type that the mask allows with all of `required`, the ones with more of `wanted` first.
+    /// The memory type that the mask allows with all of `required` and the most of `wanted`, whose first counts most.
     package func memoryType(
         _ mask: UInt32, required: [VkMemoryPropertyFlagBits], wanted: [VkMemoryPropertyFlagBits] = []
     ) -> MemoryType? {
         let fitting = memoryTypes.filter { type in
             mask & (1 << type.index) != 0 && required.allSatisfy { type.has($0) }
         }
+        func rank(_ type: MemoryType) -> Int { wanted.reduce(0) { $0 * 2 + (type.has($1) ? 1 : 0) } }
         // `max` returns the last of equals; Vulkan orders equal types by performance, the best first.
-        return fitting.reversed().max { left, right in
-            wanted.count { left.has($0) } < wanted.count { right.has($0) }
-        }
+        return fitting.reversed().max { rank($0) < rank($1) }
     }
 
     // MARK: Questions
@@ -86,6 +88,7 @@ package struct PhysicalDevice: @unchecked Sendable {  // the handle is the insta
         var apiVersion: UInt32 = 0
         var driver = ""
         var nonCoherentAtomSize: UInt64 = 1
+        var bufferImageGranularity: UInt64 = 1
         var importAlignment: UInt64 = 4096
     }
 
@@ -110,6 +113,7 @@ package struct PhysicalDevice: @unchecked Sendable {  // the handle is the insta
             apiVersion: properties.properties.apiVersion,
             driver: "\(string(driver.driverName)) \(string(driver.driverInfo))",
             nonCoherentAtomSize: properties.properties.limits.nonCoherentAtomSize,
+            bufferImageGranularity: properties.properties.limits.bufferImageGranularity,
             importAlignment: memoryHost.minImportedHostPointerAlignment)
     }
 
@@ -139,7 +143,7 @@ package struct PhysicalDevice: @unchecked Sendable {  // the handle is the insta
         return families.prefix(Int(count)).enumerated().map { index, family in
             QueueFamily(
                 index: UInt32(index), flags: family.queueFlags, count: family.queueCount,
-                granularity: family.minImageTransferGranularity)
+                properties: family)
         }
     }
 

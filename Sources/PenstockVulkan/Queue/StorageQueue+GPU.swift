@@ -15,14 +15,17 @@ extension StorageQueue {
     ///   - deadline: When to give up, with ``Penstock/StorageError/Code/deadlineExceeded``.
     ///   - tag: For ``Penstock/StorageQueue/cancel(tag:mask:)``.
     ///   - label: The request's name in traces.
+    ///   - synchronization: What to wait for and whom to tell on the GPU.
     /// - Returns: The bytes read: fewer than asked only at the end of the file.
     /// - Throws: ``Penstock/StorageError``; ``Penstock/StorageError/Code/deviceLost`` when the GPU is gone.
     @discardableResult
     public nonisolated func read(
         from file: StorageFile, at offset: UInt64 = 0, into slice: GPUBuffer.Slice, priority: StoragePriority? = nil,
-        deadline: ContinuousClock.Instant? = nil, tag: UInt64 = 0, label: String? = nil
+        deadline: ContinuousClock.Instant? = nil, tag: UInt64 = 0, label: String? = nil,
+        synchronization: GPUSynchronization = .none
     ) async throws(StorageError) -> Int {
-        try await core.read(file, offset, into: slice.sinkSlice(), RequestOptions(priority, tag, label, deadline))
+        try await core.read(
+            file, offset, into: try slice.synchronized(synchronization), RequestOptions(priority, tag, label, deadline))
     }
 
     /// Writes a slice of a GPU buffer into a file.
@@ -33,9 +36,11 @@ extension StorageQueue {
     @discardableResult
     public nonisolated func write(
         _ slice: GPUBuffer.Slice, to file: StorageFile, at offset: UInt64 = 0, priority: StoragePriority? = nil,
-        deadline: ContinuousClock.Instant? = nil, tag: UInt64 = 0, label: String? = nil
+        deadline: ContinuousClock.Instant? = nil, tag: UInt64 = 0, label: String? = nil,
+        synchronization: GPUSynchronization = .none
     ) async throws(StorageError) -> Int {
-        try await core.write(slice.sinkSlice(), file, offset, RequestOptions(priority, tag, label, deadline))
+        try await core.write(
+            try slice.synchronized(synchronization), file, offset, RequestOptions(priority, tag, label, deadline))
     }
 
     /// Copies host memory into a slice of a GPU buffer of the same size.
@@ -43,12 +48,14 @@ extension StorageQueue {
     @discardableResult
     public nonisolated func read(
         from source: HostBuffer.Slice, into slice: GPUBuffer.Slice, priority: StoragePriority? = nil,
-        deadline: ContinuousClock.Instant? = nil, tag: UInt64 = 0, label: String? = nil
+        deadline: ContinuousClock.Instant? = nil, tag: UInt64 = 0, label: String? = nil,
+        synchronization: GPUSynchronization = .none
     ) async throws(StorageError) -> Int {
         guard let address = source.address, source.count == slice.count else {
             throw StorageError(sizes: source, slice.count)
         }
-        return try await core.copy(address, into: slice.sinkSlice(), RequestOptions(priority, tag, label, deadline))
+        return try await core.copy(
+            address, into: try slice.synchronized(synchronization), RequestOptions(priority, tag, label, deadline))
     }
 
     /// Copies a slice of a GPU buffer into host memory of the same size.
@@ -56,12 +63,14 @@ extension StorageQueue {
     @discardableResult
     public nonisolated func write(
         _ slice: GPUBuffer.Slice, to destination: HostBuffer.Slice, priority: StoragePriority? = nil,
-        deadline: ContinuousClock.Instant? = nil, tag: UInt64 = 0, label: String? = nil
+        deadline: ContinuousClock.Instant? = nil, tag: UInt64 = 0, label: String? = nil,
+        synchronization: GPUSynchronization = .none
     ) async throws(StorageError) -> Int {
         guard let address = destination.address, destination.count == slice.count else {
             throw StorageError(sizes: destination, slice.count)
         }
-        return try await core.copy(slice.sinkSlice(), to: address, RequestOptions(priority, tag, label, deadline))
+        return try await core.copy(
+            try slice.synchronized(synchronization), to: address, RequestOptions(priority, tag, label, deadline))
     }
 }
 
@@ -98,8 +107,22 @@ extension StorageError {
 }
 
 extension GPUBuffer.Slice {
-    /// The slice as the queue's core knows it.
-    func sinkSlice(_ options: SinkOptions? = nil) -> SinkSlice {
+    /// The slice as the queue's core knows it, after a look at the semaphores.
+    func synchronized(_ synchronization: GPUSynchronization) throws(StorageError) -> SinkSlice {
+        guard !synchronization.isNone else { return sinkSlice() }
+        try synchronization.check(buffer.device)
+        return sinkSlice(synchronization)
+    }
+
+    func sinkSlice(_ synchronization: GPUSynchronization = .none, endsOnSubmit: Bool = false) -> SinkSlice {
+        var options: SinkOptions?
+        if endsOnSubmit || !synchronization.isNone {
+            options =
+                TransferDetails(
+                    memory: buffer.storage, after: synchronization.after, signal: synchronization.signal,
+                    newOwner: synchronization.newOwner, endsOnSubmit: endsOnSubmit, byteCount: count
+                ).options
+        }
         let isInside = range.lowerBound >= 0 && range.upperBound <= buffer.count
         return SinkSlice(
             device: buffer.device, memory: buffer.storage, handle: UInt64(UInt(bitPattern: buffer.storage.handle)),

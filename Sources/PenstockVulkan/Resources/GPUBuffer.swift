@@ -94,7 +94,7 @@ extension GPUBuffer {
             range.sType = VK_STRUCTURE_TYPE_MAPPED_MEMORY_RANGE
             range.memory = allocation.memory
             range.offset = start
-            range.size = end > allocation.offset + allocation.size ? VK_WHOLE_SIZE : end - start
+            range.size = end > allocation.memorySize ? VK_WHOLE_SIZE : end - start
             device.note(device.functions.flushMappedMemoryRanges(device.device, 1, &range))
         }
     }
@@ -115,7 +115,8 @@ extension GPUDevice {
     /// - Throws: ``Penstock/StorageError/Code/deviceMemory`` when the memory, or its budget, is used up.
     public func makeBuffer(byteCount: Int, usage: BufferUsage = 0) throws(StorageError) -> GPUBuffer {
         guard byteCount > 0 else {
-            throw StorageError(.invalidArgument, .allocate, length: byteCount, message: "a buffer has at least one byte")
+            throw StorageError(
+                .invalidArgument, .allocate, length: byteCount, message: "a buffer has at least one byte")
         }
         var handle: VkBuffer?
         do throws(VulkanFailure) {

@@ -5,12 +5,27 @@ import Synchronization
 /// The memory that a device's own buffers and images are made of.
 final class GPUHeap: @unchecked Sendable {  // the device's handle is for any thread; counts are atomic
     struct Allocation: @unchecked Sendable {  // as above
+        fileprivate let place: BlockList.Place
         let memory: VkDeviceMemory
-        let offset: UInt64
-        let size: UInt64
+        /// Bytes of the whole memory object.
+        let memorySize: UInt64
         let type: PhysicalDevice.MemoryType
-        /// Where the host sees it, if it does.
+        /// Where the host sees the allocation, if it does.
         let mapped: UnsafeMutableRawPointer?
+
+        var offset: UInt64 { UInt64(place.range.lowerBound) }
+        var size: UInt64 { UInt64(place.range.count) }
+    }
+
+    fileprivate struct Block {
+        var memory: VkDeviceMemory
+        var size: Int
+        var mapped: UnsafeMutableRawPointer?
+    }
+
+    fileprivate struct State: @unchecked Sendable {  // as above
+        var list: BlockList
+        var blocks: [Int: Block] = [:]
     }
 
     private let device: VkDevice
@@ -20,6 +35,7 @@ final class GPUHeap: @unchecked Sendable {  // the device's handle is for any th
     private let hasMemoryBudget: Bool
     private let configuredBudget: Int?
     private let used = Atomic<Int>(0)
+    private let state: Locked<State>
 
     init(
         device: VkDevice, functions: DeviceFunctions, instanceFunctions: InstanceFunctions, physical: PhysicalDevice,
@@ -31,42 +47,85 @@ final class GPUHeap: @unchecked Sendable {  // the device's handle is for any th
         self.physical = physical
         self.hasMemoryBudget = hasMemoryBudget
         self.configuredBudget = configuredBudget
+        state = Locked(State(list: BlockList(bufferImageGranularity: physical.bufferImageGranularity)))
     }
 
-    func destroy() {}
+    /// Nothing is allocated any more.
+    func destroy() {
+        state.withLock { state in
+            for block in state.blocks.values { functions.freeMemory(device, block.memory, nil) }
+            state.blocks = [:]
+        }
+    }
 
     /// Memory for something with these requirements.
     func allocate(
-        _ requirements: VkMemoryRequirements, required: [VkMemoryPropertyFlagBits], wanted: [VkMemoryPropertyFlagBits]
+        _ requirements: VkMemoryRequirements, required: [VkMemoryPropertyFlagBits],
+        wanted: [VkMemoryPropertyFlagBits], isImage: Bool = false
     ) throws(StorageError) -> Allocation {
-        let size = requirements.size
+        let size = Int(clamping: requirements.size)
         guard let type = physical.memoryType(requirements.memoryTypeBits, required: required, wanted: wanted) else {
             throw StorageError(
-                .notSupported, .allocate, length: Int(size), message: "the device has no memory of this kind")
+                .notSupported, .allocate, length: size, message: "the device has no memory of this kind")
         }
-        try checkBudget(size, heap: type.heap)
+        try checkBudget(requirements.size, heap: type.heap)
+        do throws(VulkanFailure) {
+            let allocation = try state.withLock { state throws(VulkanFailure) in
+                try allocate(size, Int(requirements.alignment), type, isImage: isImage, &state)
+            }
+            used.wrappingAdd(allocation.place.range.count, ordering: .relaxed)
+            return allocation
+        } catch {
+            throw error.error(.allocate, length: size)
+        }
+    }
+
+    private func allocate(
+        _ size: Int, _ alignment: Int, _ type: PhysicalDevice.MemoryType, isImage: Bool, _ state: inout State
+    ) throws(VulkanFailure) -> Allocation {
+        var action = state.list.allocate(
+            size, alignment: alignment, memoryType: Int(type.index), tiling: isImage ? .optimal : .linear)
+        while true {
+            switch action {
+            case .use(let place): return state.allocation(place, type)
+            case .create(let place, let byteCount):
+                do throws(VulkanFailure) {
+                    state.blocks[place.block] = try makeBlock(byteCount, type)
+                    return state.allocation(place, type)
+                } catch {
+                    for block in state.list.releaseEmptyBlocks() { freeBlock(block, &state) }
+                    guard let next = state.list.allocationFailed(place) else { throw error }
+                    action = next
+                }
+            }
+        }
+    }
+
+    private func makeBlock(_ size: Int, _ type: PhysicalDevice.MemoryType) throws(VulkanFailure) -> Block {
         var info = VkMemoryAllocateInfo()
         info.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO
-        info.allocationSize = size
+        info.allocationSize = UInt64(size)
         info.memoryTypeIndex = type.index
         var memory: VkDeviceMemory?
+        try check(functions.allocateMemory(device, &info, nil, &memory), "vkAllocateMemory")
         var mapped: UnsafeMutableRawPointer?
-        do throws(VulkanFailure) {
-            try check(functions.allocateMemory(device, &info, nil, &memory), "vkAllocateMemory")
-            if type.has(VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT) {
-                // What cannot be mapped is still good for copies.
-                _ = functions.mapMemory(device, memory, 0, VK_WHOLE_SIZE, 0, &mapped)
-            }
-        } catch {
-            throw error.error(.allocate, length: Int(size))
+        if type.has(VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT) {
+            // What cannot be mapped is still good for copies.
+            _ = functions.mapMemory(device, memory, 0, VK_WHOLE_SIZE, 0, &mapped)
         }
-        used.wrappingAdd(Int(size), ordering: .relaxed)
-        return Allocation(memory: memory!, offset: 0, size: size, type: type, mapped: mapped)
+        return Block(memory: memory!, size: size, mapped: mapped)
+    }
+
+    private func freeBlock(_ number: Int, _ state: inout State) {
+        guard let block = state.blocks.removeValue(forKey: number) else { return }
+        functions.freeMemory(device, block.memory, nil)
     }
 
     func free(_ allocation: Allocation) {
-        functions.freeMemory(device, allocation.memory, nil)
-        used.wrappingSubtract(Int(allocation.size), ordering: .relaxed)
+        state.withLock { state in
+            if let empty = state.list.free(allocation.place) { freeBlock(empty, &state) }
+        }
+        used.wrappingSubtract(allocation.place.range.count, ordering: .relaxed)
     }
 
     // MARK: Budget
@@ -100,5 +159,14 @@ final class GPUHeap: @unchecked Sendable {  // the device's handle is for any th
         let budgets = list(budget.heapBudget, UInt64.self, physical.heapSizes.count)
         let usages = list(budget.heapUsage, UInt64.self, physical.heapSizes.count)
         return Int(clamping: budgets[heap]) - Int(clamping: usages[heap])
+    }
+}
+
+extension GPUHeap.State {
+    fileprivate func allocation(_ place: BlockList.Place, _ type: PhysicalDevice.MemoryType) -> GPUHeap.Allocation {
+        let block = blocks[place.block]!
+        return GPUHeap.Allocation(
+            place: place, memory: block.memory, memorySize: UInt64(block.size), type: type,
+            mapped: block.mapped.map { $0 + place.range.lowerBound })
     }
 }

@@ -56,6 +56,7 @@ final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread 
     let features: [Capabilities.Feature]
 
     var staging: SlabArena { slabs.arena }
+    var timelinePoint: GPUSemaphorePoint { GPUSemaphorePoint(timeline.handle, lastValue) }
 
     private var uploads = CopyBatch()
     private var downloads = CopyBatch()

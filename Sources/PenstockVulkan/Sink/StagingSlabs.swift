@@ -19,6 +19,11 @@ final class StagingSlabs {
         var shadow: UnsafeMutableRawPointer?
     }
 
+    /// What every block starts at a multiple of, in its slab's buffer, in bytes.
+    static let alignment = SlabArena.smallestBlock
+    /// The largest piece that finds room, in bytes.
+    static let largestPiece = SlabArena.slabSize
+
     private let device: GPUDevice
     let arena: SlabArena
     /// Nil where slabs are imported.
@@ -63,7 +68,9 @@ final class StagingSlabs {
         } catch {
             guard error.result != VK_ERROR_DEVICE_LOST else { throw error }
             let shadow = try HostVisibleBuffer(device, size: UInt64(SlabArena.slabSize))
-            return Slab(base: base, buffer: shadow.buffer, memory: shadow.memory, isCoherent: shadow.isCoherent, shadow: shadow.mapped)
+            return Slab(
+                base: base, buffer: shadow.buffer, memory: shadow.memory, isCoherent: shadow.isCoherent,
+                shadow: shadow.mapped)
         }
     }
 

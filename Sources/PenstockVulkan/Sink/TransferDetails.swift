@@ -67,7 +67,10 @@ final class ImageTransfer: SinkLayout, @unchecked Sendable {  // the handle is f
     let oldLayout: VkImageLayout
     let newLayout: VkImageLayout
 
-    init(image: VkImage, copy: ImageCopy, ranges: [VkImageSubresourceRange], from old: VkImageLayout, to new: VkImageLayout) {
+    init(
+        image: VkImage, copy: ImageCopy, ranges: [VkImageSubresourceRange], from old: VkImageLayout,
+        to new: VkImageLayout
+    ) {
         self.image = image
         self.copy = copy
         self.ranges = ranges

@@ -39,7 +39,8 @@ final class GPUBench: @unchecked Sendable {  // the baselines' object is used by
         baselines = opened
         // Fresh memory is several times slower.
         if let mapped = destination.mappedBytes {
-            UnsafeMutableRawBufferPointer(start: mapped, count: destination.count).initializeMemory(as: UInt8.self, repeating: 1)
+            UnsafeMutableRawBufferPointer(start: mapped, count: destination.count).initializeMemory(
+                as: UInt8.self, repeating: 1)
         }
     }
 

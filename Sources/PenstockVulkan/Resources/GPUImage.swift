@@ -1,0 +1,188 @@
+import CVulkan
+import Penstock
+
+/// A Vulkan image that requests read into and write from: one made by its device, or the application's.
+///
+/// A handle, like ``GPUBuffer``. What a request moves is a ``Region``: some subresources, in the order in which the file has
+/// them.
+///
+/// ```swift
+/// let texture = try device.makeImage(.init(format: 145, width: 1024, height: 1024, mipLevels: 11))  // BC7
+/// try await queue.read(from: file, at: header, into: texture.whole())
+/// ```
+public struct GPUImage: Sendable {
+    package let storage: Storage
+
+    /// The device that the image is of.
+    public var device: GPUDevice { storage.device }
+    /// The `VkImage`.
+    public var handle: OpaquePointer { storage.handle }
+    /// How the image is made up.
+    public var description: Description { storage.description }
+    /// Bytes of all its levels and layers, tightly packed.
+    public var byteCount: Int { storage.shape.byteCount }
+
+    /// How an image is made up. Sizes are texels.
+    public struct Description: Sendable, Hashable {
+        /// A `VkFormat`: colour formats of one plane, the BCn, ETC2, EAC and ASTC ones among them.
+        public var format: UInt32
+        /// Texels of mip level 0 from left to right.
+        public var width: Int
+        /// Texels of mip level 0 from top to bottom.
+        public var height: Int
+        /// Slices of mip level 0 of a 3D image; 1 for all others.
+        public var depth: Int
+        /// Mip levels, mip level 0 included.
+        public var mipLevels: Int
+        /// Array layers; six for each cube.
+        public var arrayLayers: Int
+        /// Which of `VK_IMAGE_TYPE_1D`, `2D` and `3D`; nil: 3D if the depth is more than 1, else 2D.
+        public var dimensions: Int?
+        /// Whether cube views of it are to be made (`VK_IMAGE_CREATE_CUBE_COMPATIBLE_BIT`).
+        public var isCube: Bool
+
+        /// Describes an image.
+        public init(
+            format: UInt32, width: Int, height: Int = 1, depth: Int = 1, mipLevels: Int = 1, arrayLayers: Int = 1,
+            dimensions: Int? = nil, isCube: Bool = false
+        ) {
+            self.format = format
+            self.width = width
+            self.height = height
+            self.depth = depth
+            self.mipLevels = mipLevels
+            self.arrayLayers = arrayLayers
+            self.dimensions = dimensions
+            self.isCube = isCube
+        }
+    }
+
+    /// In which order a file has the levels and layers of an image, each tightly packed.
+    public enum Order: Sendable, CaseIterable {
+        /// For each mip level, the largest first: all layers.
+        case mips
+        /// For each mip level, the smallest first: all layers. As in KTX 2.
+        case mipsSmallestFirst
+        /// For each layer: all mip levels, the largest first. As in DDS.
+        case layers
+    }
+}
+
+extension GPUImage {
+    /// The image itself.
+    package final class Storage: SinkMemory, @unchecked Sendable {  // handles for any thread
+        package let device: GPUDevice
+        package let handle: VkImage
+        let description: Description
+        let shape: ImageShape
+        private let allocation: GPUHeap.Allocation?
+
+        init(
+            _ device: GPUDevice, _ handle: VkImage, _ description: Description, _ shape: ImageShape,
+            _ allocation: GPUHeap.Allocation?
+        ) {
+            self.device = device
+            self.handle = handle
+            self.description = description
+            self.shape = shape
+            self.allocation = allocation
+        }
+
+        deinit {
+            guard let allocation else { return }
+            device.functions.destroyImage(device.device, handle, nil)
+            device.heap.free(allocation)
+        }
+
+        // An image's texels lie as the driver likes.
+        package var mapped: UnsafeMutableRawPointer? { nil }
+        package func hostDidWrite(_ count: Int, at offset: UInt64) {}
+        package func refuseHostWrites() {}
+    }
+}
+
+extension GPUDevice {
+    /// What an image is for, beside copies: bits of `VkImageUsageFlags`.
+    public typealias ImageUsage = UInt32
+
+    /// Makes an image on the device, with optimal tiling.
+    ///
+    /// - Parameters:
+    ///   - description: How it is made up.
+    ///   - usage: What it is for, as `VkImageUsageFlags`; copying in both directions is added.
+    /// - Throws: ``Penstock/StorageError/Code/invalidArgument`` for numbers that no image has,
+    ///   ``Penstock/StorageError/Code/notSupported`` for formats with depth, stencil, several planes or three channels.
+    public func makeImage(_ description: GPUImage.Description, usage: ImageUsage = 0) throws(StorageError) -> GPUImage {
+        let shape = try Self.shape(of: description)
+        var handle: VkImage?
+        let result = createImage(&handle, description, usage)
+        guard result == VK_SUCCESS else {
+            note(result)
+            throw VulkanFailure(result, "vkCreateImage").error(.allocate, length: shape.byteCount)
+        }
+        do throws(StorageError) {
+            var requirements = VkMemoryRequirements()
+            functions.getImageMemoryRequirements(device, handle, &requirements)
+            let allocation = try heap.allocate(
+                requirements, required: [], wanted: [VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT], isImage: true)
+            let bound = functions.bindImageMemory(device, handle, allocation.memory, allocation.offset)
+            guard bound == VK_SUCCESS else {
+                heap.free(allocation)
+                note(bound)
+                throw VulkanFailure(bound, "vkBindImageMemory").error(.allocate, length: shape.byteCount)
+            }
+            return GPUImage(storage: .init(self, handle!, description, shape, allocation))
+        } catch {
+            functions.destroyImage(device, handle, nil)
+            throw error
+        }
+    }
+
+    /// Uses an image of the application's, which stays its own: with optimal tiling, bound to memory, and made with
+    /// `VK_IMAGE_USAGE_TRANSFER_DST_BIT` for reads from files, `VK_IMAGE_USAGE_TRANSFER_SRC_BIT` for writes.
+    public func adopt(image: OpaquePointer, _ description: GPUImage.Description) throws(StorageError) -> GPUImage {
+        GPUImage(storage: .init(self, image, description, try Self.shape(of: description), nil))
+    }
+
+    private static func shape(of description: GPUImage.Description) throws(StorageError) -> ImageShape {
+        guard let block = TexelBlock(format: VkFormat(rawValue: description.format)) else {
+            throw StorageError(
+                .notSupported, .allocate,
+                message: "VkFormat \(description.format) has no texel blocks of one plane of colour; use one that has")
+        }
+        do throws(ImageShapeProblem) {
+            return try ImageShape(
+                block: block, width: description.width, height: description.height, depth: description.depth,
+                mipLevels: description.mipLevels, arrayLayers: description.arrayLayers)
+        } catch {
+            throw StorageError(.invalidArgument, .allocate, message: "\(error)")
+        }
+    }
+
+    private func createImage(_ handle: inout VkImage?, _ image: GPUImage.Description, _ usage: ImageUsage) -> VkResult {
+        var info = VkImageCreateInfo()
+        info.sType = VK_STRUCTURE_TYPE_IMAGE_CREATE_INFO
+        info.flags = image.isCube ? VK_IMAGE_CREATE_CUBE_COMPATIBLE_BIT.rawValue : 0
+        switch image.dimensions ?? (image.depth > 1 ? 3 : 2) {
+        case 1: info.imageType = VK_IMAGE_TYPE_1D
+        case 3: info.imageType = VK_IMAGE_TYPE_3D
+        default: info.imageType = VK_IMAGE_TYPE_2D
+        }
+        info.format = VkFormat(rawValue: image.format)
+        info.extent = VkExtent3D(
+            width: UInt32(image.width), height: UInt32(image.height), depth: UInt32(image.depth))
+        info.mipLevels = UInt32(image.mipLevels)
+        info.arrayLayers = UInt32(image.arrayLayers)
+        info.samples = VK_SAMPLE_COUNT_1_BIT
+        info.tiling = VK_IMAGE_TILING_OPTIMAL
+        info.usage = usage | VK_IMAGE_USAGE_TRANSFER_SRC_BIT.rawValue | VK_IMAGE_USAGE_TRANSFER_DST_BIT.rawValue
+        return sharingFamilies.withUnsafeBufferPointer { families in
+            if families.count > 1 {
+                info.sharingMode = VK_SHARING_MODE_CONCURRENT
+                info.queueFamilyIndexCount = UInt32(families.count)
+                info.pQueueFamilyIndices = families.baseAddress
+            }
+            return functions.createImage(device, &info, nil, &handle)
+        }
+    }
+}
