@@ -54,6 +54,7 @@ package final class SlabArena: Sendable {
         var hugePages = true
         var waiters: Deque<Waiter> = []
         var nextWaiter: UInt64 = 0
+        var isRetired = false
     }
 
     private let state = Locked(State())
@@ -72,10 +73,29 @@ package final class SlabArena: Sendable {
 
     deinit {
         // Blocks keep the arena alive, so none is out.
+        state.withLock { $0.unmapAll(source) }
+    }
+
+    /// Nobody gets a block any more; the memory goes as soon as the last one is back, which may be now.
+    package func retire() {
         state.withLock { state in
-            for slab in state.slabs where slab.isMapped { source.unmap(slab.base, Self.slabSize) }
-            for mapping in state.kept { source.unmap(mapping.base, mapping.size) }
+            // As if someone waited: blocks that come back must not lie in the cache.
+            hasWaiters.store(true, ordering: .sequentiallyConsistent)
+            state.isRetired = true
+            _ = drainCache(into: &state)
+            state.unmapIfRetired(source)
         }
+        withdrawAll()
+    }
+
+    /// Ends all waiting, with nothing.
+    package func withdrawAll() {
+        let waiters = state.withLock { state in
+            defer { state.waiters = [] }
+            if !state.isRetired { hasWaiters.store(false, ordering: .sequentiallyConsistent) }
+            return state.waiters
+        }
+        for waiter in waiters { waiter.resume(nil) }
     }
 
     package struct Usage: Sendable {
@@ -133,11 +153,12 @@ package final class SlabArena: Sendable {
                 hasWaiters.store(false, ordering: .sequentiallyConsistent)
                 return (block, 0)
             }
+            guard !state.isRetired else { return (nil, 0) }
             state.nextWaiter += 1
             state.waiters.append(Waiter(id: state.nextWaiter, size: size, resume: resume))
             return (nil, state.nextWaiter)
         }
-        guard let block else { return id }
+        guard block != nil || id == 0 else { return id }
         resume(block)
         return nil
     }
@@ -185,9 +206,10 @@ package final class SlabArena: Sendable {
 
     /// Gives those that wait what there is, in their order. Under the lock.
     private func serve(_ state: inout State) -> [(Waiter, Block)] {
+        state.unmapIfRetired(source)
         guard !state.waiters.isEmpty else { return [] }
         let served = state.serve(limit: limit, source)
-        hasWaiters.store(!state.waiters.isEmpty, ordering: .sequentiallyConsistent)
+        if !state.isRetired { hasWaiters.store(!state.waiters.isEmpty, ordering: .sequentiallyConsistent) }
         return served
     }
 }
@@ -205,7 +227,21 @@ extension SlabArena.State {
         return max(1, (size + Arena.slabSize - 1) / Arena.slabSize) * Arena.slabSize
     }
 
+    mutating func unmapIfRetired(_ source: SlabSource) {
+        if isRetired, used == 0 { unmapAll(source) }
+    }
+
+    mutating func unmapAll(_ source: SlabSource) {
+        for index in slabs.indices where slabs[index].isMapped {
+            source.unmap(slabs[index].base, Arena.slabSize)
+            slabs[index].isMapped = false
+        }
+        for mapping in kept { source.unmap(mapping.base, mapping.size) }
+        kept = []
+    }
+
     mutating func take(_ size: Int, limit: Int, _ source: SlabSource) -> SlabArena.Block? {
+        guard !isRetired else { return nil }
         guard size <= Arena.slabSize else {
             let footprint = Self.footprint(of: size)
             // What can never be had must not cost the others their kept memory.

@@ -8,10 +8,11 @@ extension QueueCore {
     /// The number of the device's sink.
     package func sinkIndex(of device: any SinkDevice) throws(StorageError) -> Int {
         try sinks.index(of: device) { () throws(StorageError) in
-            let engine = engine
+            // Weakly: the engine keeps its sinks, and must not be kept by them.
+            let wake: @Sendable () -> Void = { [weak engine] in engine?.wake() }
             return try device.makeSink(
                 SinkEnvironment(
-                    name: configuration.name, stagingBytes: configuration.stagingBytes, wake: { engine.wake() }))
+                    name: configuration.name, stagingBytes: configuration.stagingBytes, wake: wake))
         }
     }
 
@@ -19,6 +20,11 @@ extension QueueCore {
         var features = capabilities.features
         for index in 0..<sinks.count { features += sinks[index].features }
         return Capabilities(driver: capabilities.driver, features: features)
+    }
+
+    func sinkIndex(of slice: SinkSlice) throws(StorageError) -> Int {
+        if let index = sinks.find(slice.deviceID) { return index }
+        return try sinkIndex(of: slice.memory.sinkDevice)
     }
 
     /// Calls `body` with the device's sink, on the ring thread.
@@ -33,28 +39,48 @@ extension QueueCore {
     package func read(
         _ file: StorageFile, _ offset: UInt64, into slice: SinkSlice, _ options: RequestOptions
     ) async throws(StorageError) -> Int {
-        if let memory = slice.mapped, file.caching != .direct {
-            if let count = try await readMapped(file, offset, slice, memory, options) { return count }
+        // Kept flat, like the host's: see ``perform(_:_:after:_:mustBuffer:)``.
+        if let memory = slice.mapped, file.caching != .direct,
+            let count = try await readMapped(file, offset, slice, memory, options)
+        {
+            return count
         }
-        let index = try sinkIndex(of: slice.device)
+        guard let submission = try beginRead(file, offset, slice, options) else { return 0 }
+        if submission.landing != nil, slice.options == nil, !engine.isBacklogged.load(ordering: .relaxed) {
+            // On its way as soon as the ring thread sees it: there is nothing to cancel and nothing to hurry.
+            await withUnsafeContinuation { send(submission, $0) }
+            precondition(submission.hasEnded.load(ordering: .acquiring), "resumed before the end")
+        } else {
+            await run(submission)
+        }
+        return try finish(submission, asked: slice.count)
+    }
+
+    /// Checks a read into a device's memory, and does what can be done of it at once. Nil: there is nothing to read.
+    @inline(never)
+    private func beginRead(
+        _ file: StorageFile, _ offset: UInt64, _ slice: SinkSlice, _ options: RequestOptions
+    ) throws(StorageError) -> Submission? {
         let transfer = try Transfer(.read, file, offset, slice, core: self)
+        let index = try sinkIndex(of: slice)
         guard !Task.isCancelled else { throw cancelled(transfer, .read) }
-        guard transfer.length > 0 else { return 0 }
+        guard transfer.length > 0 else { return nil }
         let landed = try land(transfer, slice, sinks[index].staging, options.priority)
         var record = RequestRecord(
-            .read, file: file, address: transfer.address, offset: offset, length: landed.count ?? transfer.length,
+            .read, file: transfer.file, address: transfer.address, offset: offset,
+            length: landed.count ?? transfer.length,
             priority: options.priority ?? StoragePriority(Task.currentPriority))
         record.sink = Int8(index)
         record.target = slice.target
         record.isCold = landed.isCold
-        return try await perform(record, landed.block, asked: transfer.length, options)
+        return prepare(record, landed.block, options)
     }
 
     /// Writes a device's memory into a file.
     package func write(
         _ slice: SinkSlice, _ file: StorageFile, _ offset: UInt64, _ options: RequestOptions
     ) async throws(StorageError) -> Int {
-        let index = try sinkIndex(of: slice.device)
+        let index = try sinkIndex(of: slice)
         let transfer = try Transfer(.write, file, offset, slice, core: self)
         guard !Task.isCancelled else { throw cancelled(transfer, .write) }
         guard transfer.length > 0 else { return 0 }
@@ -71,7 +97,7 @@ extension QueueCore {
         _ file: StorageFile, _ offset: UInt64, _ slice: SinkSlice, _ memory: UnsafeMutableRawPointer,
         _ options: RequestOptions
     ) async throws(StorageError) -> Int? {
-        if let problem = slice.problem { throw StorageError(badSlice: problem, .read, file, offset, slice.count) }
+        if let problem = slice.problem { throw problem.about(.read, file, offset) }
         let transfer = try Transfer(.read, file, offset, memory, slice.count, core: self)
         do throws(StorageError) {
             let inline = try readInline(transfer, options.priority)
@@ -140,6 +166,15 @@ extension QueueCore {
         _ record: RequestRecord, _ block: SlabArena.Block?, asked: Int, start: Int = 0, isPart: Bool = false,
         _ options: RequestOptions
     ) async throws(StorageError) -> Int {
+        let submission = prepare(record, block, start: start, isPart: isPart, options)
+        await run(submission)
+        return try finish(submission, asked: asked)
+    }
+
+    private func prepare(
+        _ record: RequestRecord, _ block: SlabArena.Block?, start: Int = 0, isPart: Bool = false,
+        _ options: RequestOptions
+    ) -> Submission {
         let submission = pool.take(1)
         var record = record
         record.followsTask = options.priority == nil
@@ -154,15 +189,16 @@ extension QueueCore {
             submission.append(record)
         }
         submission.label = options.label
-        await run(submission)
+        return submission
+    }
+
+    private func finish(_ submission: Submission, asked: Int) throws(StorageError) -> Int {
         let outcome = submission.records[0].outcome
+        let error =
+            outcome.failure == .none ? nil : StorageError(outcome, submission.records[0], asked: asked)
         reclaim(submission)
         pool.giveBack(submission)
-        guard outcome.failure == .none else {
-            throw StorageError(
-                outcome, record.direction, record.file?.takeUnretainedValue(),
-                offset: record.file == nil ? nil : record.offset, length: asked)
-        }
+        if let error { throw error }
         return outcome.count
     }
 
@@ -209,9 +245,7 @@ extension QueueCore {
     private func check(_ slice: SinkSlice) throws(StorageError) {
         guard !isClosed.load(ordering: .relaxed) else { throw StorageError(.queueClosed, .copy, length: slice.count) }
         guard !Task.isCancelled else { throw StorageError(.cancelled, .copy, length: slice.count) }
-        if let problem = slice.problem {
-            throw StorageError(.invalidRange, .copy, length: slice.count, message: problem)
-        }
+        if let problem = slice.problem { throw problem }
     }
 
     /// Moves a slice piece by piece through staging memory that the caller's thread fills or empties.
@@ -219,7 +253,7 @@ extension QueueCore {
         _ slice: SinkSlice, _ direction: RequestRecord.Direction, _ options: RequestOptions,
         before: (SlabArena.Block, Range<Int>) -> Void, after: (SlabArena.Block, Range<Int>) -> Void
     ) async throws(StorageError) -> Int {
-        let index = try sinkIndex(of: slice.device)
+        let index = try sinkIndex(of: slice)
         let staging = sinks[index].staging
         var start = 0
         while start < slice.count {
@@ -248,15 +282,21 @@ extension Transfer {
     init(
         _ operation: StorageError.Operation, _ file: StorageFile, _ offset: UInt64, _ slice: SinkSlice, core: QueueCore
     ) throws(StorageError) {
-        if let problem = slice.problem { throw StorageError(badSlice: problem, operation, file, offset, slice.count) }
+        if let problem = slice.problem { throw problem.about(operation, file, offset) }
         let nowhere = UnsafeMutableRawPointer(bitPattern: SlabArena.smallestBlock)!
         try self.init(operation, file, offset, nowhere, slice.count, core: core)
     }
 }
 
 extension StorageError {
-    init(badSlice problem: String, _ operation: Operation, _ file: StorageFile, _ offset: UInt64, _ length: Int) {
-        self.init(
-            .invalidRange, operation, path: file.path, offset: offset, length: length, message: problem)
+    /// The same error, of a request that has a file.
+    func about(_ operation: Operation, _ file: StorageFile, _ offset: UInt64) -> StorageError {
+        StorageError(code, operation, path: file.path, offset: offset, length: length, message: message)
+    }
+
+    /// Why a request that has a sink has failed.
+    init(_ outcome: RequestRecord.Outcome, _ record: RequestRecord, asked: Int) {
+        let file = record.file?.takeUnretainedValue()
+        self.init(outcome, record.direction, file, offset: file == nil ? nil : record.offset, length: asked)
     }
 }

@@ -278,7 +278,7 @@ extension QueueCore {
             record.end = record.length
             record.mustBuffer = true
         } else {
-            let sink = try sinkIndex(of: slice.device)
+            let sink = try sinkIndex(of: slice)
             record.sink = Int8(sink)
             record.target = slice.target
             if isRead, !making.isFull, try land(&record, transfer, slice, sink, &making) { return 0 }

@@ -1,3 +1,4 @@
+import Synchronization
 import SystemPackage
 
 extension StorageQueue {
@@ -196,7 +197,10 @@ extension QueueCore {
         } onCancel: {
             wait.cancel(in: arena)
         }
-        guard let block else { throw StorageError(.cancelled, operation, path: path, length: count) }
+        guard let block else {
+            let isClosed = isClosed.load(ordering: .relaxed)
+            throw StorageError(isClosed ? .queueClosed : .cancelled, operation, path: path, length: count)
+        }
         return block
     }
 }

@@ -219,12 +219,12 @@ extension QueueCore {
         return inline.count + outcome.count
     }
 
-    private func send(_ submission: Submission, _ continuation: UnsafeContinuation<Void, Never>) {
+    func send(_ submission: Submission, _ continuation: UnsafeContinuation<Void, Never>) {
         submission.delivery = .task(continuation)
         send(submission)
     }
 
-    private func send(_ submission: Submission) {
+    func send(_ submission: Submission) {
         let loop = executor.loop
         if loop.isRunningCaller {
             // A job of the ring thread's: no message, and this turn's time is near enough, except to set a deadline by.

@@ -1,8 +1,11 @@
 /// A part of a device's memory, as a request's destination or source.
+///
+/// One reference only in most: small requests cannot afford to count more, on cache lines that all cores share.
 package struct SinkSlice: Sendable {
-    package let device: any SinkDevice
     /// Keeps the memory alive, and knows how the host may use it.
     package let memory: any SinkMemory
+    /// The memory's device, to compare without touching a reference count.
+    let deviceID: ObjectIdentifier
     /// The sink's own name for the memory.
     package let handle: UInt64
     /// Where in it, in bytes.
@@ -10,32 +13,35 @@ package struct SinkSlice: Sendable {
     package let count: Int
     package let options: SinkOptions?
     /// What is wrong with it, so that a batch can say so of the request that has it.
-    package let problem: String?
+    package let problem: StorageError?
+    private let mayBeMapped: Bool
 
     package init(
         device: any SinkDevice, memory: any SinkMemory, handle: UInt64, offset: UInt64, count: Int,
-        options: SinkOptions? = nil, problem: String? = nil
+        options: SinkOptions? = nil, problem: StorageError? = nil
     ) {
-        self.device = device
+        deviceID = ObjectIdentifier(device)
         self.memory = memory
         self.handle = handle
         self.offset = offset
         self.count = count
         self.options = options
         self.problem = problem
+        mayBeMapped = options == nil && memory.mapped != nil
     }
 
     package var target: SinkTarget { SinkTarget(handle: handle, offset: offset, options: options) }
 
     /// Where the host may write the slice's bytes itself; nil: nowhere, or not for this request.
     var mapped: UnsafeMutableRawPointer? {
-        guard options == nil, let start = memory.mapped else { return nil }
+        guard mayBeMapped, let start = memory.mapped else { return nil }
         return start + Int(offset)
     }
 }
 
 /// Memory of a device.
 package protocol SinkMemory: AnyObject, Sendable {
+    var sinkDevice: any SinkDevice { get }
     /// Where the host may write it, if it may, and shall.
     var mapped: UnsafeMutableRawPointer? { get }
     /// The host has written so many bytes at the offset; the device must see them.

@@ -39,8 +39,7 @@ package final class SinkTable: Sendable {
     func index(
         of device: any SinkDevice, _ make: () throws(StorageError) -> any StorageSink
     ) throws(StorageError) -> Int {
-        if let index = find(ObjectIdentifier(device)) { return index }
-        return try adding.withLock { _ throws(StorageError) in
+        try adding.withLock { _ throws(StorageError) in
             if let index = find(ObjectIdentifier(device)) { return index }
             let index = count
             guard index < Self.capacity else {
@@ -53,7 +52,8 @@ package final class SinkTable: Sendable {
         }
     }
 
-    private func find(_ id: ObjectIdentifier) -> Int? {
+    /// The number of the sink of a device that has one.
+    func find(_ id: ObjectIdentifier) -> Int? {
         for index in 0..<count where places[index]._withUnsafeGuaranteedRef({ $0.deviceID == id }) { return index }
         return nil
     }

@@ -14,9 +14,6 @@ public struct GPUSynchronization: Sendable {
     /// carry out the matching acquire barrier, see ``GPUBuffer/Slice/acquireBarrier(by:)``.
     public var newOwner: UInt32?
 
-    /// Nothing.
-    public static let none = GPUSynchronization()
-
     /// Names what to wait for and whom to tell.
     public init(after: [GPUSemaphorePoint] = [], signal: [GPUSemaphorePoint] = [], newOwner: UInt32? = nil) {
         self.after = after

@@ -22,7 +22,7 @@ extension StorageQueue {
     public nonisolated func read(
         from file: StorageFile, at offset: UInt64 = 0, into slice: GPUBuffer.Slice, priority: StoragePriority? = nil,
         deadline: ContinuousClock.Instant? = nil, tag: UInt64 = 0, label: String? = nil,
-        synchronization: GPUSynchronization = .none
+        synchronization: GPUSynchronization? = nil
     ) async throws(StorageError) -> Int {
         try await core.read(
             file, offset, into: try slice.synchronized(synchronization), RequestOptions(priority, tag, label, deadline))
@@ -37,7 +37,7 @@ extension StorageQueue {
     public nonisolated func write(
         _ slice: GPUBuffer.Slice, to file: StorageFile, at offset: UInt64 = 0, priority: StoragePriority? = nil,
         deadline: ContinuousClock.Instant? = nil, tag: UInt64 = 0, label: String? = nil,
-        synchronization: GPUSynchronization = .none
+        synchronization: GPUSynchronization? = nil
     ) async throws(StorageError) -> Int {
         try await core.write(
             try slice.synchronized(synchronization), file, offset, RequestOptions(priority, tag, label, deadline))
@@ -49,7 +49,7 @@ extension StorageQueue {
     public nonisolated func read(
         from source: HostBuffer.Slice, into slice: GPUBuffer.Slice, priority: StoragePriority? = nil,
         deadline: ContinuousClock.Instant? = nil, tag: UInt64 = 0, label: String? = nil,
-        synchronization: GPUSynchronization = .none
+        synchronization: GPUSynchronization? = nil
     ) async throws(StorageError) -> Int {
         guard let address = source.address, source.count == slice.count else {
             throw StorageError(sizes: source, slice.count)
@@ -64,7 +64,7 @@ extension StorageQueue {
     public nonisolated func write(
         _ slice: GPUBuffer.Slice, to destination: HostBuffer.Slice, priority: StoragePriority? = nil,
         deadline: ContinuousClock.Instant? = nil, tag: UInt64 = 0, label: String? = nil,
-        synchronization: GPUSynchronization = .none
+        synchronization: GPUSynchronization? = nil
     ) async throws(StorageError) -> Int {
         guard let address = destination.address, destination.count == slice.count else {
             throw StorageError(sizes: destination, slice.count)
@@ -108,15 +108,16 @@ extension StorageError {
 
 extension GPUBuffer.Slice {
     /// The slice as the queue's core knows it, after a look at the semaphores.
-    func synchronized(_ synchronization: GPUSynchronization) throws(StorageError) -> SinkSlice {
-        guard !synchronization.isNone else { return sinkSlice() }
+    func synchronized(_ synchronization: GPUSynchronization?) throws(StorageError) -> SinkSlice {
+        guard let synchronization, !synchronization.isNone else { return sinkSlice() }
         try synchronization.check(buffer.device)
         return sinkSlice(synchronization)
     }
 
-    func sinkSlice(_ synchronization: GPUSynchronization = .none, endsOnSubmit: Bool = false) -> SinkSlice {
+    func sinkSlice(_ synchronization: GPUSynchronization? = nil, endsOnSubmit: Bool = false) -> SinkSlice {
         var options: SinkOptions?
-        if endsOnSubmit || !synchronization.isNone {
+        if endsOnSubmit || synchronization != nil {
+            let synchronization = synchronization ?? GPUSynchronization()
             options =
                 TransferDetails(
                     memory: buffer.storage, after: synchronization.after, signal: synchronization.signal,
@@ -127,6 +128,12 @@ extension GPUBuffer.Slice {
         return SinkSlice(
             device: buffer.device, memory: buffer.storage, handle: UInt64(UInt(bitPattern: buffer.storage.handle)),
             offset: UInt64(max(0, range.lowerBound)), count: range.count, options: options,
-            problem: isInside ? nil : "the slice \(range) lies outside its buffer of \(buffer.count) bytes")
+            problem: isInside ? nil : outside)
+    }
+
+    private var outside: StorageError {
+        StorageError(
+            .invalidRange, .copy, length: range.count,
+            message: "the slice \(range) lies outside its buffer of \(buffer.count) bytes")
     }
 }

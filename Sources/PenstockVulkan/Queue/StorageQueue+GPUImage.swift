@@ -19,7 +19,7 @@ extension StorageQueue {
     public nonisolated func read(
         from file: StorageFile, at offset: UInt64 = 0, into region: GPUImage.Region, priority: StoragePriority? = nil,
         deadline: ContinuousClock.Instant? = nil, tag: UInt64 = 0, label: String? = nil,
-        synchronization: GPUSynchronization = .none
+        synchronization: GPUSynchronization? = nil
     ) async throws(StorageError) -> Int {
         let slice = try region.synchronized(synchronization)
         return try await core.read(file, offset, into: slice, RequestOptions(priority, tag, label, deadline))
@@ -31,7 +31,7 @@ extension StorageQueue {
     public nonisolated func write(
         _ region: GPUImage.Region, to file: StorageFile, at offset: UInt64 = 0, priority: StoragePriority? = nil,
         deadline: ContinuousClock.Instant? = nil, tag: UInt64 = 0, label: String? = nil,
-        synchronization: GPUSynchronization = .none
+        synchronization: GPUSynchronization? = nil
     ) async throws(StorageError) -> Int {
         let slice = try region.synchronized(synchronization)
         return try await core.write(slice, file, offset, RequestOptions(priority, tag, label, deadline))
@@ -43,7 +43,7 @@ extension StorageQueue {
     public nonisolated func read(
         from source: HostBuffer.Slice, into region: GPUImage.Region, priority: StoragePriority? = nil,
         deadline: ContinuousClock.Instant? = nil, tag: UInt64 = 0, label: String? = nil,
-        synchronization: GPUSynchronization = .none
+        synchronization: GPUSynchronization? = nil
     ) async throws(StorageError) -> Int {
         let slice = try region.synchronized(synchronization)
         guard slice.problem != nil || source.count == region.count, let address = source.address else {
@@ -58,7 +58,7 @@ extension StorageQueue {
     public nonisolated func write(
         _ region: GPUImage.Region, to destination: HostBuffer.Slice, priority: StoragePriority? = nil,
         deadline: ContinuousClock.Instant? = nil, tag: UInt64 = 0, label: String? = nil,
-        synchronization: GPUSynchronization = .none
+        synchronization: GPUSynchronization? = nil
     ) async throws(StorageError) -> Int {
         let slice = try region.synchronized(synchronization)
         guard slice.problem != nil || destination.count == region.count, let address = destination.address else {
@@ -91,8 +91,8 @@ extension StorageRequest {
 }
 
 extension GPUImage.Region {
-    func synchronized(_ synchronization: GPUSynchronization) throws(StorageError) -> SinkSlice {
-        try synchronization.check(image.device)
+    func synchronized(_ synchronization: GPUSynchronization?) throws(StorageError) -> SinkSlice {
+        try synchronization?.check(image.device)
         return sinkSlice(synchronization)
     }
 }

@@ -10,9 +10,9 @@ extension StorageQueue {
     public nonisolated func submit(
         from file: StorageFile, at offset: UInt64 = 0, into slice: GPUBuffer.Slice, priority: StoragePriority? = nil,
         deadline: ContinuousClock.Instant? = nil, tag: UInt64 = 0, label: String? = nil,
-        synchronization: GPUSynchronization = .none
+        synchronization: GPUSynchronization? = nil
     ) async throws(StorageError) -> GPUTicket {
-        try synchronization.check(slice.buffer.device)
+        try synchronization?.check(slice.buffer.device)
         return try await submit(
             file, offset, slice.sinkSlice(synchronization, endsOnSubmit: true), slice.buffer.device,
             RequestOptions(priority, tag, label, deadline))
@@ -22,9 +22,9 @@ extension StorageQueue {
     public nonisolated func submit(
         from file: StorageFile, at offset: UInt64 = 0, into region: GPUImage.Region, priority: StoragePriority? = nil,
         deadline: ContinuousClock.Instant? = nil, tag: UInt64 = 0, label: String? = nil,
-        synchronization: GPUSynchronization = .none
+        synchronization: GPUSynchronization? = nil
     ) async throws(StorageError) -> GPUTicket {
-        try synchronization.check(region.image.device)
+        try synchronization?.check(region.image.device)
         return try await submit(
             file, offset, region.sinkSlice(synchronization, endsOnSubmit: true), region.image.device,
             RequestOptions(priority, tag, label, deadline))

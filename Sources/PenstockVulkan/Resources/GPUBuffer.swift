@@ -83,6 +83,7 @@ extension GPUBuffer {
 
         package var mapped: UnsafeMutableRawPointer? { mayMap.load(ordering: .relaxed) ? base : nil }
 
+        package var sinkDevice: any SinkDevice { device }
         package func refuseHostWrites() { mayMap.store(false, ordering: .relaxed) }
 
         package func hostDidWrite(_ count: Int, at offset: UInt64) {

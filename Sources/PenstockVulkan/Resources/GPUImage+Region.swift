@@ -179,9 +179,10 @@ extension GPUImage.Region {
     }
 
     /// The region as the queue's core knows it.
-    func sinkSlice(_ synchronization: GPUSynchronization = .none, endsOnSubmit: Bool = false) -> SinkSlice {
+    func sinkSlice(_ synchronization: GPUSynchronization? = nil, endsOnSubmit: Bool = false) -> SinkSlice {
+        let synchronization = synchronization ?? GPUSynchronization()
         var details: TransferDetails?
-        var problem: String?
+        var problem: StorageError?
         switch copy {
         case .success(let copy):
             details = TransferDetails(
@@ -190,8 +191,11 @@ extension GPUImage.Region {
                 image: ImageTransfer(
                     image: image.storage.handle, copy: copy, ranges: ranges, from: oldLayout.vulkan,
                     to: newLayout.vulkan))
-            if newLayout == .undefined { problem = "an image cannot be brought into the undefined layout" }
-        case .failure(let error): problem = error.message
+            if newLayout == .undefined {
+                problem = StorageError(
+                    .invalidArgument, .copy, message: "an image cannot be brought into the undefined layout")
+            }
+        case .failure(let error): problem = error
         }
         return SinkSlice(
             device: image.device, memory: image.storage, handle: UInt64(UInt(bitPattern: image.storage.handle)),

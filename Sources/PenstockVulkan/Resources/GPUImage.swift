@@ -97,6 +97,7 @@ extension GPUImage {
         // An image's texels lie as the driver likes.
         package var mapped: UnsafeMutableRawPointer? { nil }
         package func hostDidWrite(_ count: Int, at offset: UInt64) {}
+        package var sinkDevice: any SinkDevice { device }
         package func refuseHostWrites() {}
     }
 }

@@ -52,26 +52,44 @@ final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread 
     private var afterWaiter: TimelineWaiter?
     private let environment: SinkEnvironment
     private let slabs: StagingSlabs
+    #if !DEBUG
+    @exclusivity(unchecked)
+    #endif
     private var commands: CommandRing
     let features: [Capabilities.Feature]
 
     var staging: SlabArena { slabs.arena }
     var timelinePoint: GPUSemaphorePoint { GPUSemaphorePoint(timeline.handle, lastValue) }
 
+    #if !DEBUG
+    @exclusivity(unchecked)
+    #endif
     private var uploads = CopyBatch()
+    #if !DEBUG
+    @exclusivity(unchecked)
+    #endif
     private var downloads = CopyBatch()
     private var imageUploads = ImageBatch()
     private var imageDownloads = ImageBatch()
     private var barriersBefore = BarrierBatch()
     private var barriersAfter = BarrierBatch()
     /// What the batches are made of.
+    #if !DEBUG
+    @exclusivity(unchecked)
+    #endif
     private var pending: [InFlight] = []
     private var waits: [GPUSemaphorePoint] = []
     private var signals: [GPUSemaphorePoint] = []
     /// Work whose `after` has not been reached: no submission may wait for it, since others' would wait behind it.
     private var held: [Held] = []
     private var nextHeld = 0
+    #if !DEBUG
+    @exclusivity(unchecked)
+    #endif
     private var inFlight: [Submission] = []
+    #if !DEBUG
+    @exclusivity(unchecked)
+    #endif
     private var results: [SinkResult] = []
     private var spareWork: [[InFlight]] = []
     private var lastValue: UInt64 = 0
@@ -82,6 +100,8 @@ final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread 
 
     /// While the device has work enough, copies gather until they are worth a submission of their own.
     private static let enoughSubmissions = 2
+    /// Copies take longer than their submission from about here on.
+    private static let worthwhileBytes = 128 << 10
     private static let flushBytes = 2 << 20
     private static let flushCount = 512
 
@@ -124,6 +144,7 @@ final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread 
         waiter.stop()
         afterWaiter?.stop()
         slabs.destroy()
+        staging.retire()
         commands.destroy(device)
         timeline.destroy()
     }
@@ -286,10 +307,11 @@ final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread 
     func flush() {
         if !held.isEmpty { releaseHeld() }
         guard !pending.isEmpty, device.submits, commands.hasFree else { return }
-        // A queue works in order: what is submitted now would only wait there, in a submission of its own.
+        // A queue works in order: what is submitted while it has work would only wait there, in a submission of its own.
         let bytes = pendingBytes
         let isWorthIt =
-            inFlight.count < Self.enoughSubmissions || bytes >= Self.flushBytes || uploads.count >= Self.flushCount
+            inFlight.isEmpty || (inFlight.count < Self.enoughSubmissions && bytes >= Self.worthwhileBytes)
+            || bytes >= Self.flushBytes || uploads.count >= Self.flushCount
         guard isWorthIt else { return }
         do throws(VulkanFailure) {
             let (command, buffer) = try commands.begin(device)
