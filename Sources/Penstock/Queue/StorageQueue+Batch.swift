@@ -66,10 +66,7 @@ extension StorageQueue {
     ) {
         for index in 0..<batch.count {
             let record = batch.records[index]
-            if record.mustBuffer { showDevice(record, requests) }
-            if record.mustBuffer, record.outcome.failure == .badAddress {
-                // The kernel cannot write to that memory, which now knows it: staging can.
-                requests[Int(record.index)].deviceMemory?.refuseHostWrites()
+            if !requests[Int(record.index)].settleMapped(record) {
                 apart.append(Int(record.index))
             } else if record.mergedCount == 1 {
                 results[Int(record.index)] = Self.result(of: record, in: requests, after: results[Int(record.index)])
@@ -123,18 +120,17 @@ extension StorageQueue {
     }
 }
 
-extension StorageQueue {
-    /// The host has written memory that a device shows: the device must see it.
-    private nonisolated func showDevice(_ record: RequestRecord, _ requests: [StorageRequest]) {
-        guard record.outcome.failure == .none else { return }
-        guard case .device(let slice) = requests[Int(record.index)].place else { return }
-        slice.memory.hostDidWrite(slice.count, at: slice.offset)
-    }
-}
-
 extension StorageRequest {
-    fileprivate var deviceMemory: (any SinkMemory)? {
-        if case .device(let slice) = place { slice.memory } else { nil }
+    /// Has the device see what the host has written of its memory. False: the kernel cannot write there, which the memory
+    /// knows from now on, so that the request can be begun again and go through staging.
+    func settleMapped(_ record: RequestRecord) -> Bool {
+        guard record.mustBuffer, case .device(let slice) = place else { return true }
+        if record.outcome.failure == .badAddress {
+            slice.memory.refuseHostWrites()
+            return false
+        }
+        if record.outcome.failure == .none { slice.memory.hostDidWrite(slice.count, at: slice.offset) }
+        return true
     }
 }
 
@@ -261,9 +257,10 @@ extension QueueCore {
             length: transfer.length, priority: priority)
         fill(&record, request, index)
         var done = 0
-        if isRead, let memory = slice.mapped, transfer.file.caching != .direct {
-            transfer.address = memory
-            if making.inlineBudget > 0 {
+        var memory = isRead && transfer.file.caching != .direct ? slice.mapped : nil
+        if let start = memory, making.inlineBudget > 0 {
+            transfer.address = start
+            do throws(StorageError) {
                 let inline = try readCached(transfer, priority)
                 done = inline.count
                 making.inlineBudget -= done
@@ -271,7 +268,12 @@ extension QueueCore {
                     slice.memory.hostDidWrite(done, at: slice.offset)
                     return done
                 }
+            } catch  where error.code == .badAddress {
+                slice.memory.refuseHostWrites()
+                memory = nil
             }
+        }
+        if let memory {
             record.address = memory + done
             record.offset += UInt64(done)
             record.length -= done

@@ -60,8 +60,9 @@ public struct StorageCompletions: AsyncSequence, Sendable {
     final class Delivery: Sendable {
         fileprivate struct State {
             var hasStarted = false
-            var submission: Submission?
-            var generation: UInt64 = 0
+            /// One, and one more for each request that had to be begun again.
+            var submissions: [(Submission, generation: UInt64)] = []
+            var isCancelled = false
             var ready: [StorageCompletion] = []
             var taken = 0
             var delivered = 0
@@ -96,12 +97,19 @@ public struct StorageCompletions: AsyncSequence, Sendable {
 
         private func startIfNeeded() {
             guard state.withLock({ state in !exchange(&state.hasStarted, with: true) }) else { return }
+            begin(Array(requests.indices))
+            if Task.isCancelled { cancel() }
+        }
+
+        /// Performs the requests of these places.
+        private func begin(_ places: [Int]) {
+            let part = places.count == requests.count ? requests : places.map { requests[$0] }
             var results: [Result<Int, StorageError>] = []
-            let batch = core.makeBatch(requests, into: &results)
+            let batch = core.makeBatch(part, into: &results)
             var pending = Set<Int>()
             for record in 0..<batch.count { pending.insert(Int(batch.records[record].index)) }
             let inline = results
-            for index in requests.indices where !pending.contains(index) { deliver(index, results[index]) }
+            for index in part.indices where !pending.contains(index) { deliver(places[index], results[index]) }
             guard batch.count > 0 else { return core.pool.giveBack(batch) }
             // The observer keeps the requests, and so their files and buffers, alive until the last has ended.
             batch.delivery = .observer { [self] batch, record in
@@ -110,17 +118,18 @@ public struct StorageCompletions: AsyncSequence, Sendable {
                     return
                 }
                 let index = Int(batch.records[record].index)
+                guard part[index].settleMapped(batch.records[record]) else { return begin([places[index]]) }
                 deliver(
-                    index, StorageQueue.result(of: batch.records[record], in: requests, after: inline[index]))
+                    places[index], StorageQueue.result(of: batch.records[record], in: part, after: inline[index]))
             }
             batch.isReferenced.store(true, ordering: .relaxed)
             batch.submittedAt = linux_monotonic_ns()
-            state.withLock { state in
-                state.submission = batch
-                state.generation = batch.generation
+            let isCancelled = state.withLock { state in
+                state.submissions.append((batch, batch.generation))
+                return state.isCancelled
             }
             core.executor.loop.send(batch)
-            if Task.isCancelled { cancel() }
+            if isCancelled { cancel() }
         }
 
         private func deliver(_ index: Int, _ result: Result<Int, StorageError>) {
@@ -137,9 +146,13 @@ public struct StorageCompletions: AsyncSequence, Sendable {
         }
 
         func cancel() {
-            let (submission, generation) = state.withLock { ($0.submission, $0.generation) }
-            guard let submission else { return }
-            core.executor.loop.send(Cancellation(submission, generation: generation))
+            let submissions = state.withLock { state in
+                state.isCancelled = true
+                return state.submissions
+            }
+            for (submission, generation) in submissions {
+                core.executor.loop.send(Cancellation(submission, generation: generation))
+            }
         }
     }
 }

@@ -103,7 +103,7 @@ extension Contestant {
             var sample = try uploads.run("submit each") {
                 gpu_baseline_submit_each(uploads.gpu.baselines, $0, &times, $1)
             }
-            if latency { sample.measuredNanoseconds = times.map(Double.init).median }
+            if latency { sample.measuredNanoseconds = times.map { Double($0) }.median }
             try uploads.verify()
             return sample
         }
