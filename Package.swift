@@ -64,7 +64,7 @@ let package = Package(
         .executableTarget(
             name: "AssetStreamer",
             dependencies: [
-                "Penstock",
+                "Penstock", "PenstockVulkan",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "SystemPackage", package: "swift-system"),

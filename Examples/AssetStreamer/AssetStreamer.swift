@@ -2,19 +2,21 @@ import ArgumentParser
 import Glibc
 import Logging
 import Penstock
+import PenstockVulkan
 import SystemPackage
 
 /// # Asset Streamer
 ///
-/// Streams every file below some directories through a Penstock queue, the way a game streams its assets, and checks what
-/// arrived against plain blocking reads:
+/// Streams every file below some directories through a Penstock queue into the buffers of a GPU, or into host memory, the
+/// way a game streams its assets, and checks what arrived against plain blocking reads:
 ///
 ///     swift run -c release asset-streamer                      # /usr/share
-///     swift run -c release asset-streamer --caching direct ~/Games
+///     swift run -c release asset-streamer --to host --caching direct ~/Games
 ///
 /// How it is made, in the order in which to read it:
 ///
 /// - `Streamer`: the part to copy. A bounded task group that loads small files whole and large ones in chunks.
+/// - `Streamer+GPU`, `BufferRing`, `Destination`: the same into a few large GPU buffers, and back out of them.
 /// - `Streamer+Verify`: how a wrong byte, a short read or a mix-up is told from a file that someone is writing.
 /// - `FileWalk`, `PlainRead`, `BlockingThreads`: the blocking world, kept off the threads that Swift's tasks share.
 /// - `Report`, `Progress`, `Interrupt`: what people see.
@@ -28,6 +30,9 @@ struct AssetStreamer: AsyncParsableCommand {
 
     @Argument(help: "Files and directories; symbolic links below them are not followed.")
     var paths = ["/usr/share"]
+
+    @Option(help: "Where the files go; auto: to the GPU if a Vulkan device, even a software one, is there.")
+    var to = Destination.Choice.auto
 
     @Option(help: "Requests in flight, at most: 2 through 4096.")
     var queueDepth = 256
@@ -62,21 +67,26 @@ struct AssetStreamer: AsyncParsableCommand {
         configuration.name = "asset-streamer"
         configuration.driver = driver.choice
         configuration.requestsInFlight = queueDepth
-        // Every limit of the queue is one: this program's buffers stay below a quarter of a gigabyte, whatever it streams.
+        // Every limit of the queue is one: this program's host memory stays below a quarter of a gigabyte, and so do its
+        // GPU buffers, whatever it streams.
         configuration.hostMemoryLimit = 256 << 20
 
         var logger = Logger(label: "asset-streamer", factory: StreamLogHandler.standardError(label:))
         logger.logLevel = verbose ? .debug : .warning
 
+        let destination = try Destination(to)
         let report = try await withStorageQueue(configuration, logger: logger) { queue in
-            await stopOnInterrupt { await stream(through: queue) }
+            let ring = if case .gpu(let device) = destination { try BufferRing(on: device) } else { BufferRing?.none }
+            return await stopOnInterrupt { await stream(through: queue, to: destination, ring) }
         }
         report.print()
         if report.wasStopped { throw ExitCode(130) }
         if !report.isGood { throw ExitCode.failure }
     }
 
-    private func stream(through queue: StorageQueue) async -> Report {
+    private func stream(
+        through queue: StorageQueue, to destination: Destination, _ ring: BufferRing?
+    ) async -> Report {
         let roots = paths.map { FilePath($0) }
         let progress = Progress()
         // Both end with this function: leaving it cancels them.
@@ -84,12 +94,13 @@ struct AssetStreamer: AsyncParsableCommand {
         async let _ = progress.show()
 
         let streamer = Streamer(
-            queue: queue, caching: caching, tasks: tasks, verifies: verify, progress: progress)
+            queue: queue, ring: ring, caching: caching, tasks: tasks, verifies: verify, progress: progress)
         let start = ContinuousClock.now
         var report = await streamer.stream(roots)
         report.duration = ContinuousClock.now - start
         report.statistics = await queue.statistics
         report.driver = queue.capabilities.driverInWords
+        report.destination = destination.inWords(queue.capabilities)
         report.roots = paths
         report.verifies = verify
         report.wasStopped = Task.isCancelled

@@ -14,6 +14,9 @@ extension Report {
         Swift.print("  verified    \(verification)")
         Swift.print("  unreadable  \(Units.grouped(unreadable.count)) files")
         Swift.print("  driver      \(driver)")
+        for (label, text) in destination {
+            Swift.print("  \(label)\(String(repeating: " ", count: 12 - label.count))\(text)")
+        }
         guard let statistics else { return }
         let (memory, flight) = (statistics.peakMemoryInUse, statistics.peakBytesInFlight)
         Swift.print("  at peak     \(Units.bytes(memory)) in buffers, \(Units.bytes(flight)) in flight\n")

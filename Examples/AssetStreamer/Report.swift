@@ -14,6 +14,8 @@ struct Report: Sendable {
     var statistics: Statistics?
     var roots: [String] = []
     var driver = ""
+    /// Where the files went, and how, as label and text.
+    var destination: [(label: String, text: String)] = []
     var verifies = true
     var wasStopped = false
 

@@ -4,6 +4,8 @@ import SystemPackage
 /// Streams files through a queue: as many at a time as allowed, each with bounded memory.
 struct Streamer: Sendable {
     let queue: StorageQueue
+    /// The GPU memory that the files go to; nil: they go to host memory.
+    let ring: BufferRing?
     let caching: StorageFile.Caching
     let tasks: Int
     let verifies: Bool
@@ -43,6 +45,7 @@ struct Streamer: Sendable {
 
     /// The heart of it: a file's bytes, by way of the queue, as a checksum.
     func checksum(of asset: Asset) async throws(StorageError) -> Checksum {
+        if let ring { return try await checksum(of: asset, through: ring) }
         var checksum = Checksum()
         // A small file takes one call and one suspension: none, if the page cache has it.
         if caching == .automatic, asset.size <= Self.wholeFileLimit {

@@ -21,26 +21,26 @@ struct Doctor: AsyncParsableCommand {
         await queue.shutdown()
         findings += MachineFindings.all()
         findings += try await DiskFindings(directory).all()
-        if json { printJSON(findings) } else { printText(findings, driver: queue.capabilities.driver) }
+        let gpus = await GPUFindings()
+        if json { printJSON(findings, gpus) } else { printText(findings + gpus.findings, gpus.devices) }
     }
 
-    private func printJSON(_ findings: [Finding]) {
-        for finding in findings {
-            let line: JSONLine = [
-                "feature": .string(finding.name), "available": .boolean(finding.isGood), "rung": .string(finding.rung),
-                "reason": finding.reason.map { .string($0) } ?? .null,
-                "advice": finding.advice.map { .string($0) } ?? .null,
-            ]
+    private func printJSON(_ findings: [Finding], _ gpus: GPUFindings) {
+        for finding in findings + gpus.vulkan { writeToStandardOutput(finding.json.text + "\n") }
+        for device in gpus.devices {
+            var line = device.finding.json
+            device.addMembers(to: &line)
             writeToStandardOutput(line.text + "\n")
         }
     }
 
-    private func printText(_ findings: [Finding], driver: DriverKind) {
+    private func printText(_ findings: [Finding], _ gpus: [GPUFindings.Device]) {
         var table = Table(indent: 0, [.left(""), .left(""), .left("")])
         for finding in findings {
             table.append([finding.isGood ? "ok" : "--", finding.name, finding.rung])
         }
         writeToStandardOutput(table.text + "\n")
+        for gpu in gpus { writeToStandardOutput(gpu.text + "\n") }
         let lacking = findings.filter { !$0.isGood }
         for finding in lacking {
             writeToStandardOutput("\(finding.name): \(finding.reason ?? "not available")\n")
@@ -74,5 +74,15 @@ struct Finding: Sendable {
         self.init(
             feature.name, isGood: feature.isAvailable, rung: feature.rung, reason: feature.reason,
             advice: feature.advice)
+    }
+}
+
+extension Finding {
+    /// The finding for programs.
+    fileprivate var json: JSONLine {
+        [
+            "feature": .string(name), "available": .boolean(isGood), "rung": .string(rung),
+            "reason": reason.map { .string($0) } ?? .null, "advice": advice.map { .string($0) } ?? .null,
+        ]
     }
 }
