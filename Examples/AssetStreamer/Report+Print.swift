@@ -54,6 +54,7 @@ extension Report {
         case .inline: "inline (page cache)"
         case .buffered: "\(driver.rawValue), buffered"
         case .direct: "\(driver.rawValue), direct"
+        case .staged: "staged, to or from the GPU"
         }
     }
 

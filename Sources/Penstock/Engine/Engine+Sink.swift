@@ -101,7 +101,9 @@ extension Engine {
             SinkPiece(submission: Unmanaged.passUnretained(submission), record: -1, slot: -1))
         let isRead = submission.records[0].direction == .read
         sinks[landing.sink].accept(
-            SinkWork(token: token, intoDevice: isRead, block: landing.block, isLast: !landing.isPart),
+            SinkWork(
+                token: token, intoDevice: isRead, block: landing.block, isLast: !landing.isPart,
+                isFailed: landing.block == nil),
             UnsafeBufferPointer(start: submission.copies, count: submission.count))
     }
 

@@ -14,6 +14,11 @@ extension Engine {
         statistics.memoryMapped = usage.mapped
         statistics.memoryInUse = usage.used
         statistics.peakMemoryInUse = usage.peak
+        for index in 0..<sinks.count {
+            let staging = sinks[index].staging.usage
+            statistics.stagingInUse += staging.used
+            statistics.peakStagingInUse = max(statistics.peakStagingInUse, staging.peak)
+        }
         return statistics
     }
 }

@@ -224,6 +224,7 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
     func stop(_ done: (() -> Void)? = nil) {
         isStopping = true
         for load in Array(loads.values) { load.queueIsStopping() }
+        for index in 0..<sinks.count { sinks[index].stop() }
         if let done { stopped.append(done) }
     }
 

@@ -54,7 +54,8 @@ final class Submission: InboxMessage, @unchecked Sendable {
     struct Landing {
         var sink: Int
         /// Whose it is depends on the direction: of a read, the sink's once it has accepted it; of a readback, the caller's.
-        var block: SlabArena.Block
+        /// Nil: an earlier submission of the call has failed, and the sink is to leave things in order.
+        var block: SlabArena.Block?
         /// Other submissions of the same call follow.
         var isPart = false
         /// A sink has accepted it.

@@ -45,7 +45,15 @@ extension QueueCore {
         {
             return count
         }
-        guard let submission = try beginRead(file, offset, slice, options) else { return 0 }
+        let submission: Submission
+        switch try beginRead(file, offset, slice, options) {
+        case .over: return 0
+        case .ready(let ready): submission = ready
+        case .starved(let transfer, let index):
+            // With staging memory a cached read is still cheaper here than on the ring thread.
+            let block = try await take(transfer.length, from: sinks[index].staging, .read, path: file.path)
+            submission = try beginRead(transfer, slice, index, block, options)
+        }
         if submission.landing != nil, slice.options == nil, !engine.isBacklogged.load(ordering: .relaxed) {
             // On its way as soon as the ring thread sees it: there is nothing to cancel and nothing to hurry.
             await withUnsafeContinuation { send(submission, $0) }
@@ -56,18 +64,43 @@ extension QueueCore {
         return try finish(submission, asked: slice.count)
     }
 
-    /// Checks a read into a device's memory, and does what can be done of it at once. Nil: there is nothing to read.
+    /// How far a read into a device's memory has come without suspending its task.
+    private enum Begun {
+        /// There is nothing to read.
+        case over
+        /// To be sent to the ring thread.
+        case ready(Submission)
+        /// It may be cached, and there is no staging memory to look.
+        case starved(Transfer, sink: Int)
+    }
+
+    /// Checks a read into a device's memory, and does what can be done of it at once.
     @inline(never)
     private func beginRead(
         _ file: StorageFile, _ offset: UInt64, _ slice: SinkSlice, _ options: RequestOptions
-    ) throws(StorageError) -> Submission? {
+    ) throws(StorageError) -> Begun {
         let transfer = try Transfer(.read, file, offset, slice, core: self)
         let index = try sinkIndex(of: slice)
         guard !Task.isCancelled else { throw cancelled(transfer, .read) }
-        guard transfer.length > 0 else { return nil }
-        let landed = try land(transfer, slice, sinks[index].staging, options.priority)
+        guard transfer.length > 0 else { return .over }
+        if canLand(transfer, slice) {
+            if let block = sinks[index].staging.take(transfer.length) {
+                return .ready(try beginRead(transfer, slice, index, block, options))
+            }
+            // The ring thread gives memory by priority; those that matter, or have no time, wait there.
+            let priority = options.priority ?? StoragePriority(Task.currentPriority)
+            if priority <= .normal, options.deadlineNanoseconds == .max { return .starved(transfer, sink: index) }
+        }
+        return .ready(try beginRead(transfer, slice, index, nil, options))
+    }
+
+    private func beginRead(
+        _ transfer: Transfer, _ slice: SinkSlice, _ index: Int, _ block: SlabArena.Block?, _ options: RequestOptions
+    ) throws(StorageError) -> Submission {
+        var landed = Landed()
+        if let block { landed = try land(transfer, slice, block, sinks[index].staging) }
         var record = RequestRecord(
-            .read, file: transfer.file, address: transfer.address, offset: offset,
+            .read, file: transfer.file, address: transfer.address, offset: transfer.offset,
             length: landed.count ?? transfer.length,
             priority: options.priority ?? StoragePriority(Task.currentPriority))
         record.sink = Int8(index)
@@ -133,17 +166,16 @@ extension QueueCore {
         var isCold = false
     }
 
-    /// Reads what is in the page cache into staging memory, on the caller's thread, if there is some.
-    func land(
-        _ transfer: Transfer, _ slice: SinkSlice, _ staging: SlabArena, _ priority: StoragePriority?
+    /// Reads what is in the page cache into a block of staging memory, on the caller's thread. What is not all there goes
+    /// to the ring thread, and the block back.
+    private func land(
+        _ transfer: Transfer, _ slice: SinkSlice, _ block: SlabArena.Block, _ staging: SlabArena
     ) throws(StorageError) -> Landed {
-        guard canLand(transfer, slice) else { return Landed() }
-        guard let block = staging.take(transfer.length) else { return Landed() }
         var transfer = transfer
         transfer.address = block.address
         let inline: InlineResult
         do throws(StorageError) {
-            inline = try readCached(transfer, priority ?? .normal, isWhole: false)
+            inline = try readCached(transfer, .normal, isWhole: false)
         } catch {
             staging.release(block)
             throw error
@@ -204,10 +236,10 @@ extension QueueCore {
 
     /// Takes back the staging memory of reads that no sink has accepted: a readback's is its caller's anyway.
     func reclaim(_ submission: Submission) {
-        guard let landing = submission.landing, !landing.isHanded, submission.records[0].direction == .read else {
-            return
-        }
-        sinks[landing.sink].staging.release(landing.block)
+        guard let landing = submission.landing, !landing.isHanded, submission.records[0].direction == .read,
+            let block = landing.block
+        else { return }
+        sinks[landing.sink].staging.release(block)
     }
 
     // MARK: Without a file
@@ -268,12 +300,31 @@ extension QueueCore {
             record.sink = Int8(index)
             record.target = slice.target
             defer { if direction == .write { staging.release(block) } }
-            _ = try await perform(
-                record, block, asked: slice.count, start: start, isPart: start + count < slice.count, options)
+            do throws(StorageError) {
+                _ = try await perform(
+                    record, block, asked: slice.count, start: start, isPart: start + count < slice.count, options)
+            } catch {
+                if start > 0, slice.options != nil { await endCopy(record) }
+                throw error
+            }
             after(block, start..<start + count)
             start += count
         }
         return slice.count
+    }
+}
+
+extension QueueCore {
+    /// Has the sink leave in order what the earlier parts of a failed call have begun.
+    private func endCopy(_ record: RequestRecord) async {
+        let submission = pool.take(1)
+        submission.append(
+            record, SinkCopy(target: record.target, start: 0, count: 0, memory: record.address))
+        submission.landing = .init(sink: Int(record.sink), block: nil)
+        // Whatever has become of the task: this is not to be cancelled.
+        await withUnsafeContinuation { send(submission, $0) }
+        precondition(submission.hasEnded.load(ordering: .acquiring), "resumed before the end")
+        pool.giveBack(submission)
     }
 }
 

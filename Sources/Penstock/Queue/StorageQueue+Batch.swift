@@ -312,10 +312,12 @@ extension QueueCore {
     ) throws(StorageError) -> Bool {
         guard canLand(transfer, slice), slice.options?.isSynchronized != true else { return false }
         let alignment = slice.options?.layout?.offsetAlignment ?? 1
-        guard var landing = making.batch.landed?.landing ?? startLanding(transfer, sink, &making) else { return false }
-        let used = landing.block.capacity - making.room
+        guard let landing = making.batch.landed?.landing ?? startLanding(transfer, sink, &making),
+            let block = landing.block
+        else { return false }
+        let used = block.capacity - making.room
         let start = (used + Self.landingAlignment - 1) / Self.landingAlignment * Self.landingAlignment
-        guard landing.sink == sink, start + transfer.length <= landing.block.capacity,
+        guard landing.sink == sink, start + transfer.length <= block.capacity,
             Self.landingAlignment % alignment == 0 || start == 0
         else {
             making.isFull = true
@@ -323,7 +325,7 @@ extension QueueCore {
             return true
         }
         var transfer = transfer
-        transfer.address = landing.block.address + start
+        transfer.address = block.address + start
         let inline: InlineResult
         do throws(StorageError) {
             inline = try readCached(transfer, record.priority, isWhole: false)
@@ -342,8 +344,7 @@ extension QueueCore {
         }
         record.length = count
         record.end = count
-        making.room = landing.block.capacity - start - count
-        landing.isPart = false
+        making.room = block.capacity - start - count
         making.batch.landed!.append(
             record, SinkCopy(target: record.target, start: 0, count: count, memory: transfer.address))
         if making.room < SlabArena.smallestBlock { making.isFull = true }
@@ -352,8 +353,9 @@ extension QueueCore {
 
     /// A batch that holds nothing must not hold memory either.
     private func dropEmptyLanding(_ making: inout Making) {
-        guard let batch = making.batch.landed, batch.count == 0, let landing = batch.landing else { return }
-        sinks[landing.sink].staging.release(landing.block)
+        guard let batch = making.batch.landed, batch.count == 0, let landing = batch.landing, let block = landing.block
+        else { return }
+        sinks[landing.sink].staging.release(block)
         pool.giveBack(batch)
         making.batch.landed = nil
     }

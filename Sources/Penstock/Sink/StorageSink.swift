@@ -33,6 +33,8 @@ package protocol StorageSink: AnyObject, Sendable {
     func accept(_ work: SinkWork, _ copies: UnsafeBufferPointer<SinkCopy>)
     /// Has work that has not gone to the device yet end, as cancelled.
     func withdraw(_ token: UInt32)
+    /// The queue shuts down: nothing may go on waiting for somebody outside.
+    func stop()
     /// Hands what was accepted to the device; called at the end of each turn.
     func flush()
     /// Calls back for all work that has ended.

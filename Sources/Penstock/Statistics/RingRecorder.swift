@@ -2,6 +2,7 @@
 struct RingRecorder {
     private var buffered = [Statistics.Flow](repeating: .init(), count: StoragePriority.allCases.count)
     private var direct = [Statistics.Flow](repeating: .init(), count: StoragePriority.allCases.count)
+    private var staged = [Statistics.Flow](repeating: .init(), count: StoragePriority.allCases.count)
     private let driver: DriverKind
     private var bytesRead: UInt64 = 0
     private var bytesWritten: UInt64 = 0
@@ -16,7 +17,9 @@ struct RingRecorder {
         let bytes = UInt64(record.pointee.outcome.count)
         let latency = now > submittedAt ? now - submittedAt : 0
         let requests = UInt64(record.pointee.mergedCount)
-        if record.pointee.usedDirect {
+        if record.pointee.sink >= 0 {
+            staged[priority].note(requests, bytes, latency)
+        } else if record.pointee.usedDirect {
             direct[priority].note(requests, bytes, latency)
         } else {
             buffered[priority].note(requests, bytes, latency)
@@ -36,6 +39,7 @@ struct RingRecorder {
         for priority in StoragePriority.allCases {
             statistics.add(buffered[Int(priority.rawValue)], .buffered, priority)
             statistics.add(direct[Int(priority.rawValue)], .direct, priority)
+            statistics.add(staged[Int(priority.rawValue)], .staged, priority)
         }
         statistics.bytesRead += bytesRead
         statistics.bytesWritten += bytesWritten

@@ -8,6 +8,8 @@ public struct Statistics: Sendable {
         case buffered
         /// Through the driver, at least in part around the page cache.
         case direct
+        /// By way of staging memory, to or from a GPU.
+        case staged
     }
 
     /// Requests and their latency, from the call to the completion's delivery.
@@ -60,6 +62,10 @@ public struct Statistics: Sendable {
     public internal(set) var memoryInUse = 0
     /// The most that were in use.
     public internal(set) var peakMemoryInUse = 0
+    /// Bytes of staging memory for GPUs that are in use.
+    public internal(set) var stagingInUse = 0
+    /// The most that were in use, for one GPU.
+    public internal(set) var peakStagingInUse = 0
 
     init(driver: DriverKind) { self.driver = driver }
 

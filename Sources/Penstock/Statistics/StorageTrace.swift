@@ -45,7 +45,7 @@ public struct StorageTrace: Sendable {
         failure = record.outcome.failure == .none ? nil : StorageError.Code(record.outcome.failure)
         priority = record.priority
         self.driver = driver
-        route = record.usedDirect ? .direct : .buffered
+        route = record.sink >= 0 ? .staged : record.usedDirect ? .direct : .buffered
         queuedAt = submission.submittedAt
         submittedAt = record.firstIssuedAt
         completedAt = now

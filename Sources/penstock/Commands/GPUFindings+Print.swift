@@ -15,7 +15,10 @@ extension GPUFindings.Device {
             table.append(["memory \(type.index)", "heap \(type.heap): \(properties)"])
         }
         for family in physical.queueFamilies {
-            table.append(["family \(family.index)", "\(family.count) \(family.count == 1 ? "queue" : "queues"): \(family.inWords)"])
+            table.append([
+                "family \(family.index)",
+                "\(family.count) \(family.count == 1 ? "queue" : "queues"): \(family.inWords)",
+            ])
         }
         let standing = finding.isGood ? "" : "; not used: \(finding.reason ?? "")"
         return "\(physical.name), \(physical.kind)\(standing)\n\(table.text)"

@@ -1,0 +1,176 @@
+import CVulkan
+import Penstock
+
+/// Work that comes in: what may not go to the device yet is held, the rest is gathered for the next submission.
+extension GPUSink {
+    func accept(_ work: SinkWork, _ copies: UnsafeBufferPointer<SinkCopy>) {
+        // Only a request of its own may have someone to wait for.
+        if copies.count == 1, let details = Self.details(of: copies[0]), !details.after.isEmpty, !device.isLost,
+            !isReached(details.after)
+        {
+            guard !isStopping else { return refuse(work, .queueClosed) }
+            guard canWaitForOthers() else { return refuse(work, .unavailable) }
+            held.append(Held(work: work, copy: copies[0], details: details))
+        } else if isStopping, !device.submits {
+            refuse(work, .queueClosed)
+        } else {
+            add(work, copies)
+        }
+    }
+
+    func withdraw(_ token: UInt32) {
+        guard let index = held.firstIndex(where: { $0.work.token == token }) else { return }
+        refuse(held.remove(at: index).work, .cancelled)
+    }
+
+    func stop() {
+        isStopping = true
+        for item in held { refuse(item.work, .queueClosed) }
+        held = []
+        // Nobody would record them any more.
+        if !device.submits { dropPending { SinkResult(token: $0, failure: .queueClosed) } }
+    }
+
+    func refuse(_ work: SinkWork, _ failure: StorageError.Code.Kind) {
+        if work.intoDevice, let block = work.block { staging.release(block) }
+        results.append(SinkResult(token: work.token, failure: failure))
+    }
+
+    /// Whether there is a thread that sleeps for the application's semaphores; made when it is first needed.
+    func canWaitForOthers() -> Bool {
+        if afterWaiter == nil {
+            afterWaiter = try? TimelineWaiter(
+                device, name: "\(environment.name.prefix(9))-after", patience: Self.afterPatience,
+                wake: environment.wake)
+        }
+        return afterWaiter != nil
+    }
+
+    static func details(of copy: SinkCopy) -> TransferDetails? {
+        copy.target.options?._withUnsafeGuaranteedRef {
+            unsafeDowncast($0.details as AnyObject, to: TransferDetails.self)
+        }
+    }
+
+    func add(_ work: SinkWork, _ copies: UnsafeBufferPointer<SinkCopy>) {
+        guard !device.isLost else { return fail(work, VulkanFailure(VK_ERROR_DEVICE_LOST, "")) }
+        var slab: StagingSlabs.Slab?
+        if let block = work.block {
+            switch slabs.slab(of: block) {
+            case .failure(let failure): return fail(work, failure)
+            case .success(let found): slab = found
+            }
+        }
+        var item = InFlight(token: work.token, block: work.intoDevice ? work.block : nil)
+        for index in copies.indices {
+            if let details = Self.details(of: copies[index]) {
+                item.begins = item.begins || (!details.hasBegun && !work.isFailed)
+                guard begin(details, work) else { return refuse(work, .invalidArgument) }
+                item.details = details
+                if let slab { add(copies[index], work, slab, &item, details) }
+                if work.isLast { finish(details, work, copies[index]) }
+            } else if let slab {
+                add(copies[index], work, slab, &item, nil)
+            }
+        }
+        pending.append(item)
+        if pendingBytes >= Self.flushBytes || uploads.count >= Self.flushCount { flush() }
+    }
+
+    var pendingBytes: Int { uploads.bytes + downloads.bytes + imageUploads.bytes + imageDownloads.bytes }
+
+    /// Before a transfer's first bytes: semaphores, and the image's layout. False: a signal would go back in value.
+    func begin(_ details: TransferDetails, _ work: SinkWork) -> Bool {
+        if work.isLast, !work.isFailed, !details.signal.allSatisfy(maySignal) { return false }
+        for point in details.after where !waits.contains(point) { waits.append(point) }
+        if let image = details.image, !details.hasBegun, !work.isFailed {
+            barriersBefore.add(
+                image, from: image.oldLayout, to: image.copyLayout(intoDevice: work.intoDevice), .before)
+        }
+        if !work.isFailed { details.hasBegun = true }
+        return true
+    }
+
+    /// After a transfer's last bytes: the image's final layout, the new owner, the application's semaphores.
+    func finish(_ details: TransferDetails, _ work: SinkWork, _ copy: SinkCopy) {
+        guard details.hasBegun else { return }
+        let families =
+            details.newOwner.map { (device.queueFamily, $0) } ?? (VK_QUEUE_FAMILY_IGNORED, VK_QUEUE_FAMILY_IGNORED)
+        if let image = details.image {
+            barriersAfter.add(
+                image, from: image.copyLayout(intoDevice: work.intoDevice), to: image.newLayout,
+                families.0 == families.1 ? .after : .release, families: families)
+        } else if families.0 != families.1 {
+            barriersAfter.release(
+                OpaquePointer(bitPattern: UInt(copy.target.handle))!, copy.target.offset, UInt64(details.byteCount),
+                .release, families: families)
+        }
+        if !work.isFailed { details.signal.forEach(addSignal) }
+    }
+
+    func add(
+        _ copy: SinkCopy, _ work: SinkWork, _ slab: StagingSlabs.Slab, _ item: inout InFlight,
+        _ details: TransferDetails?
+    ) {
+        guard copy.count > 0 else { return }
+        let staged = slab.offset + UInt64(copy.memory - slab.base)
+        if work.intoDevice {
+            slabs.hostDidWrite(copy.memory, copy.count, slab)
+        } else if slab.shadow != nil || !slab.isCoherent {
+            item.readback = Readback(slab: slab, memory: copy.memory, count: copy.count)
+        }
+        if let image = details?.image {
+            let layout = image.copyLayout(intoDevice: work.intoDevice)
+            if work.intoDevice {
+                imageUploads.add(
+                    image, layout, buffer: slab.buffer, offset: staged, start: copy.start, count: copy.count)
+            } else {
+                imageDownloads.add(
+                    image, layout, buffer: slab.buffer, offset: staged, start: copy.start, count: copy.count)
+            }
+            return
+        }
+        let target = OpaquePointer(bitPattern: UInt(copy.target.handle))!
+        let offset = copy.target.offset + UInt64(copy.start)
+        if work.intoDevice {
+            uploads.add(from: slab.buffer, staged, to: target, offset, copy.count)
+        } else {
+            downloads.add(from: target, offset, to: slab.buffer, staged, copy.count)
+        }
+    }
+
+    func fail(_ work: SinkWork, _ failure: VulkanFailure) {
+        if work.intoDevice, let block = work.block { staging.release(block) }
+        results.append(SinkResult(token: work.token, failure))
+    }
+
+    /// Whether the value is larger than all that the semaphore has reached, and will by what is submitted
+    /// (VUID-VkSubmitInfo2-semaphore-03882).
+    func maySignal(_ point: GPUSemaphorePoint) -> Bool {
+        if let last = highestSignals[point.semaphore], last >= point.value { return false }
+        return Timeline.value(of: point.semaphore, device).map { $0 < point.value } ?? true
+    }
+
+    /// A semaphore may be signalled once by a submission: the larger value says what the smaller one does.
+    func addSignal(_ point: GPUSemaphorePoint) {
+        if highestSignals.count >= Self.keptSignals {
+            // What has been reached need not be remembered: the semaphore itself says so.
+            highestSignals = highestSignals.filter { semaphore, value in
+                Timeline.value(of: semaphore, device).map { $0 < value } ?? false
+            }
+        }
+        highestSignals[point.semaphore] = max(point.value, highestSignals[point.semaphore] ?? 0)
+        if let index = signals.firstIndex(where: { $0.semaphore == point.semaphore }) {
+            if signals[index].value < point.value { signals[index] = point }
+        } else {
+            signals.append(point)
+        }
+    }
+
+    func isReached(_ points: [GPUSemaphorePoint]) -> Bool {
+        points.allSatisfy { point in
+            // A lost device reaches everything: the work then fails.
+            Timeline.value(of: point.semaphore, device).map { $0 >= point.value } ?? true
+        }
+    }
+}
