@@ -101,6 +101,7 @@ struct AssetStreamer: AsyncParsableCommand {
         report.statistics = await queue.statistics
         report.driver = queue.capabilities.driverInWords
         report.destination = destination.inWords(queue.capabilities)
+        report.readsBack = verify && ring != nil
         report.roots = paths
         report.verifies = verify
         report.wasStopped = Task.isCancelled

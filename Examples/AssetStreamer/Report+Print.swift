@@ -30,8 +30,9 @@ extension Report {
 
     private var verification: String {
         guard verifies else { return "no" }
-        return
-            "\(Units.grouped(verified)) files against a second, plain read; \(wrong.count) wrong, \(changed.count) changing"
+        let readBack = readsBack ? ", read back from the GPU," : ""
+        return "\(Units.grouped(verified)) files\(readBack) against a second, plain read; "
+            + "\(wrong.count) wrong, \(changed.count) changing"
     }
 
     /// The ways that the bytes took. A request's latency is that of one call: of a whole small file, or of one chunk.
@@ -52,7 +53,7 @@ extension Report {
     private func name(of path: Statistics.Path, _ driver: DriverKind) -> String {
         switch path {
         case .inline: "inline (page cache)"
-        case .buffered: "\(driver.rawValue), buffered"
+        case .buffered: "\(driver.rawValue), buffered\(readsBack ? "; reading back" : "")"
         case .direct: "\(driver.rawValue), direct"
         case .staged: "staged, to or from the GPU"
         }

@@ -16,6 +16,8 @@ struct Report: Sendable {
     var driver = ""
     /// Where the files went, and how, as label and text.
     var destination: [(label: String, text: String)] = []
+    /// Whether what was verified has been read back from a GPU.
+    var readsBack = false
     var verifies = true
     var wasStopped = false
 

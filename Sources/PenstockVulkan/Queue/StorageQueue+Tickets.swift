@@ -5,7 +5,15 @@ extension StorageQueue {
     /// Reads from a file into a slice of a GPU buffer, and returns as soon as the copies have been submitted: work on the GPU
     /// can wait for the ticket without the CPU.
     ///
-    /// - Parameter synchronization: What to wait for and whom to tell on the GPU.
+    /// - Parameters:
+    ///   - file: A file of this queue, open for reading.
+    ///   - offset: Where to start, in bytes.
+    ///   - slice: Where the bytes go; its length is how many are asked for.
+    ///   - priority: How soon it matters; nil: the task's priority, following its escalation.
+    ///   - deadline: When to give up, with ``Penstock/StorageError/Code/deadlineExceeded``.
+    ///   - tag: For ``Penstock/StorageQueue/cancel(tag:mask:)``.
+    ///   - label: The request's name in traces.
+    ///   - synchronization: What to wait for and whom to tell on the GPU.
     /// - Returns: What to wait for, and how many bytes there will be.
     public nonisolated func submit(
         from file: StorageFile, at offset: UInt64 = 0, into slice: GPUBuffer.Slice, priority: StoragePriority? = nil,
@@ -41,14 +49,16 @@ extension StorageQueue {
     }
 
     /// Records everything that waits for the device into a command buffer of the application's, for devices whose
-    /// ``SubmitMode`` is ``SubmitMode/recorded``.
+    /// ``PenstockVulkan/SubmitMode`` is ``PenstockVulkan/SubmitMode/recorded``.
     ///
     /// The application then submits the command buffer, once and on the device's queue family, with the returned point among
     /// what the submission signals; the requests end when it is reached. Submissions must happen in the order of their
     /// points. A request that was recorded and never submitted never ends, and nor does the queue's shutdown.
     ///
-    /// - Parameter commandBuffer: A `VkCommandBuffer` that is being recorded, outside a render pass. Nobody else may record
-    ///   into it until the call returns.
+    /// - Parameters:
+    ///   - device: The device that the requests go to.
+    ///   - commandBuffer: A `VkCommandBuffer` that is being recorded, outside a render pass. Nobody else may record into it
+    ///     until the call returns.
     /// - Returns: What the submission must signal; nil: nothing was recorded.
     public nonisolated func recordTransfers(
         to device: GPUDevice, into commandBuffer: OpaquePointer

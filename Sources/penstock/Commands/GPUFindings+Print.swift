@@ -15,10 +15,7 @@ extension GPUFindings.Device {
             table.append(["memory \(type.index)", "heap \(type.heap): \(properties)"])
         }
         for family in physical.queueFamilies {
-            table.append([
-                "family \(family.index)",
-                "\(family.count) \(family.count == 1 ? "queue" : "queues"): \(family.inWords)",
-            ])
+            table.append(["family \(family.index)", family.inWords])
         }
         let standing = finding.isGood ? "" : "; not used: \(finding.reason ?? "")"
         return "\(physical.name), \(physical.kind)\(standing)\n\(table.text)"
@@ -60,6 +57,7 @@ extension PhysicalDevice.QueueFamily {
         let granularity =
             texels.contains(0)
             ? "images by whole mip levels" : "image granularity \(texels.map { "\($0)" }.joined(separator: " × "))"
-        return "\(abilities.joined(separator: " ")), \(granularity)"
+        let queues = count == 1 ? "1 queue" : "\(count) queues"
+        return "\(queues): \(abilities.joined(separator: " ")), \(granularity)"
     }
 }
