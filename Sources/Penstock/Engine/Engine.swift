@@ -97,6 +97,10 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
     /// How long the thread waits for a device before it has itself woken for that: a few wake-ups' time, in nanoseconds.
     private static let sinkPatience: UInt64 = 250_000
     private let spins: Bool
+    /// How many more times the thread looks for work in vain before it does so only now and then.
+    private var spinLuck = Engine.mostSpinLuck
+    private static let mostSpinLuck = 8
+    private static let spinRetry = 16
 
     /// Slots beyond those for pieces, and for nothing else, so that opening a file need not wait for a read.
     static let controlSlots = 32
@@ -208,10 +212,16 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
 
     /// Looks for work for a few microseconds after a busy turn: a wake-up costs more than that on both sides.
     private func spinFindsWork() -> Bool {
+        // Where work comes at longer intervals, looking for it only takes time from those who make it.
+        spinLuck -= 1
+        guard spinLuck > 0 || spinLuck % Self.spinRetry == 0 else { return false }
         let end = linux_monotonic_ns() + UInt64(configuration.spinMicroseconds) * 1000
         repeat {
             for _ in 0..<16 {
-                if !loop.inbox.isEmpty || driver.hasCompletions { return true }
+                if !loop.inbox.isEmpty || driver.hasCompletions {
+                    spinLuck = Self.mostSpinLuck
+                    return true
+                }
                 linux_spin_hint()
             }
         } while linux_monotonic_ns() < end

@@ -39,8 +39,8 @@ extension StorageQueue {
         /// Host memory for buffers, at most. Who asks for more waits until some is returned.
         public var hostMemoryLimit = 1 << 30
         /// Memory for bytes on their way to or from a GPU, for each GPU, at most. Requests wait for it; larger ones travel in
-        /// pieces.
-        public var stagingBytes = 32 << 20
+        /// pieces. What is in flight should fit into the processor's cache: more than this made streaming slower.
+        public var stagingBytes = 8 << 20
         /// How long the thread looks for work after a busy turn before it parks. A wake-up costs both sides more than that.
         public var spinMicroseconds = 20
         /// Called with each request that has ended: on the queue's thread, or on the caller's for those finished there

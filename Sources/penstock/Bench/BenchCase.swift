@@ -17,11 +17,14 @@ enum Figure: Sendable {
     case rate
     /// Nanoseconds per operation, or what the sample says it measured: less is better.
     case time
+    /// CPU time per operation, of all threads: less is better.
+    case cpu
 
     func value(of sample: Sample) -> Double {
         switch self {
         case .rate: sample.operationsPerSecond
         case .time: sample.nanosecondsPerOperation
+        case .cpu: sample.cpuMicrosecondsPerOperation
         }
     }
 
@@ -29,7 +32,7 @@ enum Figure: Sendable {
     func ratio(of subject: Sample, to baseline: Sample) -> Double {
         switch self {
         case .rate: value(of: subject) / value(of: baseline)
-        case .time: value(of: baseline) / value(of: subject)
+        case .time, .cpu: value(of: baseline) / value(of: subject)
         }
     }
 }

@@ -22,7 +22,9 @@ struct BenchGPU: AsyncParsableCommand {
         let session = try BenchSession(options, warm: true)
         let gpu = try GPUBench()
         session.report.note("\(gpu.direct.name)\n")
-        for make in batched(session, gpu) + tasks(session, gpu) + landing(session, gpu) + latency(session, gpu) {
+        let cases =
+            batched(session, gpu) + tasks(session, gpu) + landing(session, gpu) + costs(session, gpu)
+        for make in cases {
             guard only == nil || make.name.hasPrefix(only!), !Interrupt.isRequested else { continue }
             var made = try await make.build()
             if alone { made = BenchCase(made.name, figure: made.figure, subject: made.subject, baselines: []) }
@@ -90,9 +92,17 @@ struct BenchGPU: AsyncParsableCommand {
         }
     }
 
-    private func latency(_ session: BenchSession, _ gpu: GPUBench) -> [LazyCase] {
+    private func costs(_ session: BenchSession, _ gpu: GPUBench) -> [LazyCase] {
         let title = "64 KiB, staged, one task, latency"
+        let cost = "64 KiB, staged, perform of 128, CPU per request"
         return [
+            LazyCase(name: cost) {
+                let uploads = try uploads(session, gpu, 65536, 4096)
+                let reads = try await GPUReads(uploads, direct: false)
+                return BenchCase(
+                    cost, figure: .cpu, subject: Contestant("penstock") { try await reads.batches(of: 128) },
+                    baselines: [.init(.stagingRing(uploads), target: 1 / 1.1)])
+            },
             LazyCase(name: title) {
                 let uploads = try uploads(session, gpu, 65536, 2048)
                 let reads = try await GPUReads(uploads, direct: false)
