@@ -75,16 +75,19 @@ extension GPUImage {
         package let handle: VkImage
         let description: Description
         let shape: ImageShape
+        /// Of an image of the application's it is not known.
+        let usage: GPUDevice.ImageUsage?
         private let allocation: GPUHeap.Allocation?
 
         init(
             _ device: GPUDevice, _ handle: VkImage, _ description: Description, _ shape: ImageShape,
-            _ allocation: GPUHeap.Allocation?
+            _ usage: GPUDevice.ImageUsage?, _ allocation: GPUHeap.Allocation?
         ) {
             self.device = device
             self.handle = handle
             self.description = description
             self.shape = shape
+            self.usage = usage
             self.allocation = allocation
         }
 
@@ -110,10 +113,13 @@ extension GPUDevice {
     ///
     /// - Parameters:
     ///   - description: How it is made up.
-    ///   - usage: What it is for, as `VkImageUsageFlags`; copying in both directions is added.
+    ///   - usage: What it is for, as `VkImageUsageFlags`; copying in both directions is added. Sampling, unless you say
+    ///     otherwise: only then may it be brought into the layout ``GPUImageLayout/shaderReadOnly``.
     /// - Throws: ``Penstock/StorageError/Code/invalidArgument`` for numbers that no image has,
     ///   ``Penstock/StorageError/Code/notSupported`` for formats with depth, stencil, several planes or three channels.
-    public func makeImage(_ description: GPUImage.Description, usage: ImageUsage = 0) throws(StorageError) -> GPUImage {
+    public func makeImage(
+        _ description: GPUImage.Description, usage: ImageUsage = 4  // VK_IMAGE_USAGE_SAMPLED_BIT
+    ) throws(StorageError) -> GPUImage {
         let shape = try Self.shape(of: description)
         var handle: VkImage?
         let result = createImage(&handle, description, usage)
@@ -132,7 +138,7 @@ extension GPUDevice {
                 note(bound)
                 throw VulkanFailure(bound, "vkBindImageMemory").error(.allocate, length: shape.byteCount)
             }
-            return GPUImage(storage: .init(self, handle!, description, shape, allocation))
+            return GPUImage(storage: .init(self, handle!, description, shape, usage, allocation))
         } catch {
             functions.destroyImage(device, handle, nil)
             throw error
@@ -142,7 +148,7 @@ extension GPUDevice {
     /// Uses an image of the application's, which stays its own: with optimal tiling, bound to memory, and made with
     /// `VK_IMAGE_USAGE_TRANSFER_DST_BIT` for reads from files, `VK_IMAGE_USAGE_TRANSFER_SRC_BIT` for writes.
     public func adopt(image: OpaquePointer, _ description: GPUImage.Description) throws(StorageError) -> GPUImage {
-        GPUImage(storage: .init(self, image, description, try Self.shape(of: description), nil))
+        GPUImage(storage: .init(self, image, description, try Self.shape(of: description), nil, nil))
     }
 
     private static func shape(of description: GPUImage.Description) throws(StorageError) -> ImageShape {
