@@ -15,6 +15,13 @@ struct RawDevice: @unchecked Sendable {  // handles for any thread; the caller s
         let buffer: VkCommandBuffer
     }
 
+    /// A timeline semaphore.
+    struct Timeline: @unchecked Sendable {  // as above
+        let handle: VkSemaphore
+
+        func at(_ value: UInt64) -> GPUSemaphorePoint { GPUSemaphorePoint(handle, value) }
+    }
+
     let device: VkDevice
     let queue: VkQueue
     let family: UInt32
@@ -65,7 +72,7 @@ struct RawDevice: @unchecked Sendable {  // handles for any thread; the caller s
         functions.freeMemory(device, buffer.memory, nil)
     }
 
-    func makeTimeline(at value: UInt64 = 0) -> VkSemaphore {
+    func makeTimeline(at value: UInt64 = 0) -> Timeline {
         var type = VkSemaphoreTypeCreateInfo()
         type.sType = VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO
         type.semaphoreType = VK_SEMAPHORE_TYPE_TIMELINE
@@ -78,10 +85,10 @@ struct RawDevice: @unchecked Sendable {  // handles for any thread; the caller s
             return functions.createSemaphore(device, &info, nil, &semaphore)
         }
         precondition(result == VK_SUCCESS)
-        return semaphore!
+        return Timeline(handle: semaphore!)
     }
 
-    func destroy(_ semaphore: VkSemaphore) { functions.destroySemaphore(device, semaphore, nil) }
+    func destroy(_ timeline: Timeline) { functions.destroySemaphore(device, timeline.handle, nil) }
 
     func makeCommands(allocator: UnsafePointer<VkAllocationCallbacks>? = nil) -> Commands {
         var info = VkCommandPoolCreateInfo()
@@ -194,9 +201,9 @@ struct RawDevice: @unchecked Sendable {  // handles for any thread; the caller s
         }
     }
 
-    func value(of semaphore: VkSemaphore) -> UInt64? {
+    func value(of timeline: Timeline) -> UInt64? {
         var value: UInt64 = 0
-        return functions.getSemaphoreCounterValue(device, semaphore, &value) == VK_SUCCESS ? value : nil
+        return functions.getSemaphoreCounterValue(device, timeline.handle, &value) == VK_SUCCESS ? value : nil
     }
 
     @discardableResult
