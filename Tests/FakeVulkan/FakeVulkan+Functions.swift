@@ -61,6 +61,7 @@ extension FakeVulkan {
         "vkGetPhysicalDeviceFeatures2": address(vkGetPhysicalDeviceFeatures2),
         "vkGetPhysicalDeviceMemoryProperties2": address(vkGetPhysicalDeviceMemoryProperties2),
         "vkGetPhysicalDeviceQueueFamilyProperties": address(vkGetPhysicalDeviceQueueFamilyProperties),
+        "vkGetPhysicalDeviceImageFormatProperties": address(vkGetPhysicalDeviceImageFormatProperties),
         "vkEnumerateDeviceExtensionProperties": address(vkEnumerateDeviceExtensionProperties),
         "vkCreateDevice": address(vkCreateDevice),
         "vkGetDeviceProcAddr": address(vkGetDeviceProcAddr),

@@ -147,4 +147,21 @@ extension FakeVulkan {
             giveOut(extensionProperties(fake.configuration.allDeviceExtensions), count, room)
         }
     }
+
+    static let vkGetPhysicalDeviceImageFormatProperties: PFN_vkGetPhysicalDeviceImageFormatProperties = {
+        device, format, type, _, _, _, result in
+        command("vkGetPhysicalDeviceImageFormatProperties", device, FakePhysicalDevice.self) { fake, _ in
+            guard ImageFormat(format) != nil else { return VK_ERROR_FORMAT_NOT_SUPPORTED }
+            let (height, depth): (UInt32, UInt32) =
+                switch type {
+                case VK_IMAGE_TYPE_1D: (1, 1)
+                case VK_IMAGE_TYPE_2D: (4096, 1)
+                default: (4096, 4096)
+                }
+            result?.pointee = VkImageFormatProperties(
+                maxExtent: VkExtent3D(width: 4096, height: height, depth: depth), maxMipLevels: 13,
+                maxArrayLayers: type == VK_IMAGE_TYPE_3D ? 1 : 2048, sampleCounts: 1, maxResourceSize: 1 << 31)
+            return VK_SUCCESS
+        }
+    }
 }

@@ -84,7 +84,7 @@ extension HostBuffer {
         public let range: Range<Int>
 
         /// How many bytes the slice holds.
-        public var count: Int { range.count }
+        public var count: Int { range.safeCount }
 
         /// The memory, or nil when the range does not lie in the buffer.
         package var address: UnsafeMutableRawPointer? {
@@ -111,5 +111,13 @@ extension HostBuffer {
                 try body(UnsafeMutableRawBufferPointer(rebasing: bytes[range]))
             }
         }
+    }
+}
+
+extension Range<Int> {
+    /// The count; of a range that has more elements than an `Int` can count, as many as it can. `count` would trap.
+    package var safeCount: Int {
+        let (count, overflow) = upperBound.subtractingReportingOverflow(lowerBound)
+        return overflow ? .max : count
     }
 }

@@ -127,13 +127,13 @@ extension GPUBuffer.Slice {
         let isInside = range.lowerBound >= 0 && range.upperBound <= buffer.count
         return SinkSlice(
             device: buffer.device, memory: buffer.storage, handle: UInt64(UInt(bitPattern: buffer.storage.handle)),
-            offset: UInt64(max(0, range.lowerBound)), count: range.count, options: options,
+            offset: UInt64(max(0, range.lowerBound)), count: count, options: options,
             problem: isInside ? nil : outside)
     }
 
     private var outside: StorageError {
         StorageError(
-            .invalidRange, .copy, length: range.count,
+            .invalidRange, .copy, length: count,
             message: "the slice \(range) lies outside its buffer of \(buffer.count) bytes")
     }
 }

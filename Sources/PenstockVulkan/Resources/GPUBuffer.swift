@@ -41,7 +41,7 @@ public struct GPUBuffer: Sendable {
         /// Which of the buffer's bytes, counted from its start.
         public let range: Range<Int>
         /// How many bytes the slice holds.
-        public var count: Int { range.count }
+        public var count: Int { range.safeCount }
     }
 }
 

@@ -20,6 +20,18 @@ public struct GPUImageLayout: RawRepresentable, Hashable, Sendable {
     public static let transferDestination = GPUImageLayout(rawValue: 7)
 
     var vulkan: VkImageLayout { VkImageLayout(rawValue: rawValue) }
+
+    /// The image must have been made for one of these; nil: any image can have the layout.
+    var neededUsage: VkImageUsageFlags? {
+        switch vulkan {
+        case VK_IMAGE_LAYOUT_COLOR_ATTACHMENT_OPTIMAL: VK_IMAGE_USAGE_COLOR_ATTACHMENT_BIT.rawValue
+        case VK_IMAGE_LAYOUT_DEPTH_STENCIL_ATTACHMENT_OPTIMAL, VK_IMAGE_LAYOUT_DEPTH_STENCIL_READ_ONLY_OPTIMAL:
+            VK_IMAGE_USAGE_DEPTH_STENCIL_ATTACHMENT_BIT.rawValue
+        case VK_IMAGE_LAYOUT_SHADER_READ_ONLY_OPTIMAL:
+            VK_IMAGE_USAGE_SAMPLED_BIT.rawValue | VK_IMAGE_USAGE_INPUT_ATTACHMENT_BIT.rawValue
+        default: nil
+        }
+    }
 }
 
 extension GPUImage {
@@ -178,6 +190,22 @@ extension GPUImage.Region {
         return ranges
     }
 
+    /// What is wrong with the layouts (VUID-VkImageMemoryBarrier2-newLayout-01198, -oldLayout-01208 to -01211).
+    private var layoutProblem: String? {
+        guard newLayout != .undefined, newLayout.vulkan != VK_IMAGE_LAYOUT_PREINITIALIZED else {
+            return "an image cannot be brought into the undefined or the preinitialized layout"
+        }
+        guard let usage = image.storage.usage else { return nil }
+        for layout in [oldLayout, newLayout] {
+            guard let needed = layout.neededUsage, usage & needed == 0 else { continue }
+            return """
+                the image was not made for the VkImageLayout \(layout.rawValue); make it with one of the \
+                VkImageUsageFlags \(needed)
+                """
+        }
+        return nil
+    }
+
     /// The region as the queue's core knows it.
     func sinkSlice(_ synchronization: GPUSynchronization? = nil, endsOnSubmit: Bool = false) -> SinkSlice {
         let synchronization = synchronization ?? GPUSynchronization()
@@ -191,10 +219,7 @@ extension GPUImage.Region {
                 image: ImageTransfer(
                     image: image.storage.handle, copy: copy, ranges: ranges, from: oldLayout.vulkan,
                     to: newLayout.vulkan))
-            if newLayout == .undefined {
-                problem = StorageError(
-                    .invalidArgument, .copy, message: "an image cannot be brought into the undefined layout")
-            }
+            problem = layoutProblem.map { StorageError(.invalidArgument, .copy, message: $0) }
         case .failure(let error): problem = error
         }
         return SinkSlice(

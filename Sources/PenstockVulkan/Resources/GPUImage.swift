@@ -75,16 +75,19 @@ extension GPUImage {
         package let handle: VkImage
         let description: Description
         let shape: ImageShape
+        /// Of an image of the application's it is not known.
+        let usage: GPUDevice.ImageUsage?
         private let allocation: GPUHeap.Allocation?
 
         init(
             _ device: GPUDevice, _ handle: VkImage, _ description: Description, _ shape: ImageShape,
-            _ allocation: GPUHeap.Allocation?
+            _ usage: GPUDevice.ImageUsage?, _ allocation: GPUHeap.Allocation?
         ) {
             self.device = device
             self.handle = handle
             self.description = description
             self.shape = shape
+            self.usage = usage
             self.allocation = allocation
         }
 
@@ -110,11 +113,15 @@ extension GPUDevice {
     ///
     /// - Parameters:
     ///   - description: How it is made up.
-    ///   - usage: What it is for, as `VkImageUsageFlags`; copying in both directions is added.
+    ///   - usage: What it is for, as `VkImageUsageFlags`; copying in both directions is added. Sampling, unless you say
+    ///     otherwise: only then may it be brought into the layout ``GPUImageLayout/shaderReadOnly``.
     /// - Throws: ``Penstock/StorageError/Code/invalidArgument`` for numbers that no image has,
     ///   ``Penstock/StorageError/Code/notSupported`` for formats with depth, stencil, several planes or three channels.
-    public func makeImage(_ description: GPUImage.Description, usage: ImageUsage = 0) throws(StorageError) -> GPUImage {
+    public func makeImage(
+        _ description: GPUImage.Description, usage: ImageUsage = 4  // VK_IMAGE_USAGE_SAMPLED_BIT
+    ) throws(StorageError) -> GPUImage {
         let shape = try Self.shape(of: description)
+        try checkSupport(description, usage)
         var handle: VkImage?
         let result = createImage(&handle, description, usage)
         guard result == VK_SUCCESS else {
@@ -132,7 +139,7 @@ extension GPUDevice {
                 note(bound)
                 throw VulkanFailure(bound, "vkBindImageMemory").error(.allocate, length: shape.byteCount)
             }
-            return GPUImage(storage: .init(self, handle!, description, shape, allocation))
+            return GPUImage(storage: .init(self, handle!, description, shape, usage, allocation))
         } catch {
             functions.destroyImage(device, handle, nil)
             throw error
@@ -142,7 +149,7 @@ extension GPUDevice {
     /// Uses an image of the application's, which stays its own: with optimal tiling, bound to memory, and made with
     /// `VK_IMAGE_USAGE_TRANSFER_DST_BIT` for reads from files, `VK_IMAGE_USAGE_TRANSFER_SRC_BIT` for writes.
     public func adopt(image: OpaquePointer, _ description: GPUImage.Description) throws(StorageError) -> GPUImage {
-        GPUImage(storage: .init(self, image, description, try Self.shape(of: description), nil))
+        GPUImage(storage: .init(self, image, description, try Self.shape(of: description), nil, nil))
     }
 
     private static func shape(of description: GPUImage.Description) throws(StorageError) -> ImageShape {
@@ -151,6 +158,7 @@ extension GPUDevice {
                 .notSupported, .allocate,
                 message: "VkFormat \(description.format) has no texel blocks of one plane of colour; use one that has")
         }
+        if let problem = description.problem { throw StorageError(.invalidArgument, .allocate, message: problem) }
         do throws(ImageShapeProblem) {
             return try ImageShape(
                 block: block, width: description.width, height: description.height, depth: description.depth,
@@ -160,11 +168,39 @@ extension GPUDevice {
         }
     }
 
-    private func createImage(_ handle: inout VkImage?, _ image: GPUImage.Description, _ usage: ImageUsage) -> VkResult {
+    /// Asks the driver before it is asked for the image: what it does not have, it need not refuse.
+    private func checkSupport(_ image: GPUImage.Description, _ usage: ImageUsage) throws(StorageError) {
+        let info = Self.info(image, usage)
+        var most = VkImageFormatProperties()
+        let result = instanceFunctions.getPhysicalDeviceImageFormatProperties(
+            physicalDevice, info.format, info.imageType, info.tiling, info.usage, info.flags, &most)
+        guard result != VK_ERROR_FORMAT_NOT_SUPPORTED else {
+            throw StorageError(
+                .notSupported, .allocate, vulkanResult: result.rawValue,
+                message: "\(name) has no such images of VkFormat \(image.format), for this usage")
+        }
+        guard result == VK_SUCCESS else {
+            throw VulkanFailure(result, "vkGetPhysicalDeviceImageFormatProperties").error(.allocate)
+        }
+        guard info.extent.width <= most.maxExtent.width, info.extent.height <= most.maxExtent.height,
+            info.extent.depth <= most.maxExtent.depth, info.mipLevels <= most.maxMipLevels,
+            info.arrayLayers <= most.maxArrayLayers
+        else {
+            throw StorageError(
+                .notSupported, .allocate,
+                message: """
+                    \(name) has such images of VkFormat \(image.format) of at most \(most.maxExtent.width) × \
+                    \(most.maxExtent.height) × \(most.maxExtent.depth) texels, \(most.maxMipLevels) mip levels and \
+                    \(most.maxArrayLayers) layers
+                    """)
+        }
+    }
+
+    private static func info(_ image: GPUImage.Description, _ usage: ImageUsage) -> VkImageCreateInfo {
         var info = VkImageCreateInfo()
         info.sType = VK_STRUCTURE_TYPE_IMAGE_CREATE_INFO
         info.flags = image.isCube ? VK_IMAGE_CREATE_CUBE_COMPATIBLE_BIT.rawValue : 0
-        switch image.dimensions ?? (image.depth > 1 ? 3 : 2) {
+        switch image.actualDimensions {
         case 1: info.imageType = VK_IMAGE_TYPE_1D
         case 3: info.imageType = VK_IMAGE_TYPE_3D
         default: info.imageType = VK_IMAGE_TYPE_2D
@@ -177,6 +213,11 @@ extension GPUDevice {
         info.samples = VK_SAMPLE_COUNT_1_BIT
         info.tiling = VK_IMAGE_TILING_OPTIMAL
         info.usage = usage | VK_IMAGE_USAGE_TRANSFER_SRC_BIT.rawValue | VK_IMAGE_USAGE_TRANSFER_DST_BIT.rawValue
+        return info
+    }
+
+    private func createImage(_ handle: inout VkImage?, _ image: GPUImage.Description, _ usage: ImageUsage) -> VkResult {
+        var info = Self.info(image, usage)
         return sharingFamilies.withUnsafeBufferPointer { families in
             if families.count > 1 {
                 info.sharingMode = VK_SHARING_MODE_CONCURRENT
@@ -185,5 +226,23 @@ extension GPUDevice {
             }
             return functions.createImage(device, &info, nil, &handle)
         }
+    }
+}
+
+extension GPUImage.Description {
+    var actualDimensions: Int { dimensions ?? (depth > 1 ? 3 : 2) }
+
+    /// What no Vulkan image is (VUID-VkImageCreateInfo-flags-00949, -imageType-00956 to -00961, -imageType-00954).
+    fileprivate var problem: String? {
+        switch actualDimensions {
+        case 1: if height != 1 || depth != 1 { return "a 1D image of \(width) × \(height) × \(depth) texels" }
+        case 2: if depth != 1 { return "a 2D image of \(width) × \(height) × \(depth) texels" }
+        case 3: if arrayLayers != 1 { return "\(arrayLayers) array layers of a 3D image; it can have only one" }
+        default: return "\(actualDimensions) dimensions; an image has one, two or three"
+        }
+        if isCube, actualDimensions != 2 || width != height || arrayLayers < 6 {
+            return "a cube has six layers of a 2D image that is as wide as it is high"
+        }
+        return nil
     }
 }

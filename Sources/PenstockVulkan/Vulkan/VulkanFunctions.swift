@@ -27,6 +27,7 @@ package struct InstanceFunctions: Sendable {
     package let getPhysicalDeviceFeatures2: PFN_vkGetPhysicalDeviceFeatures2
     package let getPhysicalDeviceMemoryProperties2: PFN_vkGetPhysicalDeviceMemoryProperties2
     package let getPhysicalDeviceQueueFamilyProperties: PFN_vkGetPhysicalDeviceQueueFamilyProperties
+    package let getPhysicalDeviceImageFormatProperties: PFN_vkGetPhysicalDeviceImageFormatProperties
     package let enumerateDeviceExtensionProperties: PFN_vkEnumerateDeviceExtensionProperties
     package let createDevice: PFN_vkCreateDevice
     package let getDeviceProcAddr: PFN_vkGetDeviceProcAddr
@@ -42,6 +43,7 @@ package struct InstanceFunctions: Sendable {
         getPhysicalDeviceFeatures2 = try table.need("vkGetPhysicalDeviceFeatures2")
         getPhysicalDeviceMemoryProperties2 = try table.need("vkGetPhysicalDeviceMemoryProperties2")
         getPhysicalDeviceQueueFamilyProperties = try table.need("vkGetPhysicalDeviceQueueFamilyProperties")
+        getPhysicalDeviceImageFormatProperties = try table.need("vkGetPhysicalDeviceImageFormatProperties")
         enumerateDeviceExtensionProperties = try table.need("vkEnumerateDeviceExtensionProperties")
         createDevice = try table.need("vkCreateDevice")
         getDeviceProcAddr = try table.need("vkGetDeviceProcAddr")
