@@ -19,7 +19,10 @@ extension Report {
         }
         guard let statistics else { return }
         let (memory, flight) = (statistics.peakMemoryInUse, statistics.peakBytesInFlight)
-        Swift.print("  at peak     \(Units.bytes(memory)) in buffers, \(Units.bytes(flight)) in flight\n")
+        let staged = statistics.peakStagingInUse
+        Swift.print(
+            "  at peak     \(Units.bytes(memory)) in buffers, \(Units.bytes(flight)) in flight"
+                + (staged > 0 ? ", \(Units.bytes(staged)) staged\n" : "\n"))
         Swift.print(table(of: statistics).text)
     }
 
@@ -53,7 +56,7 @@ extension Report {
     private func name(of path: Statistics.Path, _ driver: DriverKind) -> String {
         switch path {
         case .inline: "inline (page cache)"
-        case .buffered: "\(driver.rawValue), buffered\(readsBack ? "; reading back" : "")"
+        case .buffered: "\(driver.rawValue), buffered"
         case .direct: "\(driver.rawValue), direct"
         case .staged: "staged, to or from the GPU"
         }

@@ -25,7 +25,7 @@ package enum VulkanLoader {
     }
 
     /// What to install where there is a loader and nothing behind it.
-    static let noDevice = """
+    package static let noDevice = """
         no Vulkan device; install your GPU's driver, or mesa-vulkan-drivers (Debian, Ubuntu, Fedora) or vulkan-swrast \
         (Arch) for a software one
         """

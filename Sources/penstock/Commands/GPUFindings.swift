@@ -29,7 +29,7 @@ struct GPUFindings {
         }
         do throws(StorageError) {
             let all = try GPUDevice.all()
-            if all.isEmpty { vulkan.append(Self.noDevice("there is a loader and no device behind it")) }
+            if all.isEmpty { vulkan.append(Self.noDevice(VulkanLoader.noDevice)) }
             for physical in all { devices.append(await Device(physical)) }
         } catch {
             vulkan.append(Self.noDevice(error.message))
@@ -45,11 +45,9 @@ struct GPUFindings {
                 + "vulkan-validation-layers (Arch, Fedora)")
     }
 
+    /// The reason says what to install, too.
     private static func noDevice(_ reason: String) -> Finding {
-        Finding(
-            "GPU", isGood: false, rung: "host memory only", reason: reason,
-            advice: "install your GPU's driver; for a software one, mesa-vulkan-drivers (Debian, Ubuntu, Fedora) or "
-                + "vulkan-swrast (Arch)")
+        Finding("GPU", isGood: false, rung: "host memory only", reason: reason)
     }
 }
 
