@@ -109,7 +109,7 @@ struct BenchGPU: AsyncParsableCommand {
                 return BenchCase(
                     title, figure: .time, subject: Contestant("penstock") { try await reads.latency() },
                     baselines: [.init(.submitEach(uploads, latency: true), target: 1 / 1.5)])
-            }
+            },
         ]
     }
 

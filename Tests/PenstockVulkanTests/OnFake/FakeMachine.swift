@@ -52,7 +52,8 @@ struct FakeMachine: Sendable {
     }
 
     private static func run(
-        _ rig: FakeRig, _ device: GPUDevice, _ disk: SimulatedDisk?, _ change: (inout StorageQueue.Configuration) -> Void,
+        _ rig: FakeRig, _ device: GPUDevice, _ disk: SimulatedDisk?,
+        _ change: (inout StorageQueue.Configuration) -> Void,
         _ body: (FakeMachine) async throws -> Void
     ) async throws {
         var configuration = StorageQueue.Configuration()

@@ -68,7 +68,9 @@ enum MemoryRung: String, CaseIterable, CustomTestStringConvertible {
     func bytesArriveOnEveryRung(_ rung: MemoryRung, _ landsDirectly: Bool) async throws {
         let count = 5_000_003
         let path = scratch.make("in", count: count)
-        try await FakeMachine.run(rung.configuration, adopting: { adoption, _ in adoption.landsDirectly = landsDirectly }) {
+        try await FakeMachine.run(
+            rung.configuration, adopting: { adoption, _ in adoption.landsDirectly = landsDirectly }
+        ) {
             machine in
             let queue = machine.queue
             let file = try await queue.open(path)
@@ -122,11 +124,15 @@ enum MemoryRung: String, CaseIterable, CustomTestStringConvertible {
 
                 #expect(try await queue.read(from: file, at: 100, into: buffers[0][100...]) == count - 100)
                 let requests = { (buffer: GPUBuffer) in
-                    [StorageRequest.read(from: file, at: 100, into: buffer[100..<5000]),
-                        .read(from: file, at: 5000, into: buffer[5000...]) ]
+                    [
+                        StorageRequest.read(from: file, at: 100, into: buffer[100..<5000]),
+                        .read(from: file, at: 5000, into: buffer[5000...]),
+                    ]
                 }
                 for result in await queue.perform(requests(buffers[1])) { #expect(result.success != nil) }
-                for await completion in queue.completions(of: requests(buffers[2])) { #expect(completion.result.success != nil) }
+                for await completion in queue.completions(of: requests(buffers[2])) {
+                    #expect(completion.result.success != nil)
+                }
                 for buffer in buffers {
                     let isThere = Salted().matches(machine.contents(buffer)[100...], at: 100)
                     #expect(isThere)
