@@ -28,7 +28,8 @@ public struct GPUSynchronization: Sendable {
         guard device.submits || signal.isEmpty else {
             throw StorageError(
                 .invalidArgument, .copy,
-                message: "this device's application submits by itself, and can signal what it likes there; leave `signal` empty"
+                message:
+                    "this device's application submits by itself, and can signal what it likes there; leave `signal` empty"
             )
         }
         for point in signal {

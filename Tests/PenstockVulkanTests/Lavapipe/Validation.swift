@@ -88,6 +88,8 @@ import Testing
     }
 
     @Test func whatIsLeftBehindIsHeardOf() async throws {
+        await ValidationTurn.shared.take()
+        defer { ValidationTurn.shared.end() }
         let log = ValidationLog()
         weak var instanceLives: Sentinel?
         do {
