@@ -229,7 +229,8 @@ extension Engine {
     func withdraw(_ submission: Submission, _ index: Int) {
         let object = Unmanaged.passUnretained(submission).toOpaque()
         sinkPieces.forEach { token, piece in
-            if piece.submission.toOpaque() == object, Int(piece.record) == index {
+            // A whole submission that has landed is one piece, of no record.
+            if piece.submission.toOpaque() == object, piece.record < 0 || Int(piece.record) == index {
                 sinks[Int(submission.records[index].sink)].withdraw(token)
             }
         }
