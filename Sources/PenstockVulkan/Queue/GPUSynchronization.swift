@@ -8,7 +8,7 @@ public struct GPUSynchronization: Sendable {
     public var after: [GPUSemaphorePoint]
     /// Timeline semaphores of the application's that reach their values when all bytes are there. Each value must be larger
     /// than all that its semaphore has, or has pending. Not signalled if the transfer fails: whoever waits on the GPU must
-    /// be told otherwise.
+    /// be told otherwise. Not for devices whose ``SubmitMode`` is ``SubmitMode/recorded``, whose application submits.
     public var signal: [GPUSemaphorePoint]
     /// The queue family that owns the memory afterwards, where it is of exclusive use and that family another one: it must
     /// carry out the matching acquire barrier, see ``GPUBuffer/Slice/acquireBarrier(by:)``.
@@ -25,6 +25,12 @@ public struct GPUSynchronization: Sendable {
 
     /// Refuses what Vulkan must not be asked for: values that do not rise (VUID-VkSubmitInfo2-semaphore-03882).
     func check(_ device: GPUDevice) throws(StorageError) {
+        guard device.submits || signal.isEmpty else {
+            throw StorageError(
+                .invalidArgument, .copy,
+                message: "this device's application submits by itself, and can signal what it likes there; leave `signal` empty"
+            )
+        }
         for point in signal {
             guard let value = Timeline.value(of: point.semaphore, device), value >= point.value else { continue }
             throw StorageError(

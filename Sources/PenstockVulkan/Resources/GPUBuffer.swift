@@ -6,6 +6,9 @@ import Synchronization
 ///
 /// A handle: copies share the same buffer. A buffer of the device's own is destroyed with the last of them; requests in
 /// flight hold one.
+///
+/// Requests that are in flight at the same time must not share bytes that one of them changes: which of them wins would be up
+/// to chance, and the validation layer would rightly report a hazard.
 public struct GPUBuffer: Sendable {
     package let storage: Storage
     /// How many bytes the buffer holds.

@@ -267,6 +267,24 @@ func withApplication(
         }
     }
 
+    @Test func semaphoresOfRecordedCopiesAreTheApplicationsToSignal() async throws {
+        let path = directory.make("file", count: 4096)
+        try await withApplication { application in
+            let device = try application.adopt(.recorded)
+            let timeline = application.raw.makeTimeline()
+            try await withStorageQueue { queue in
+                let buffer = try device.makeBuffer(byteCount: 4096)
+                let file = try await queue.open(path)
+                await expectFailure(.invalidArgument) {
+                    try await queue.read(
+                        from: file, into: buffer[...], synchronization: .init(signal: [timeline.at(1)]))
+                }
+                #expect(application.raw.value(of: timeline) == 0)
+            }
+            application.raw.destroy(timeline)
+        }
+    }
+
     @Test func recordingIsForDevicesThatDoNotSubmit() async throws {
         try await withApplication { application in
             let device = try application.adopt(.locked)
