@@ -240,23 +240,21 @@ import Testing
         }
     }
 
-    @Test func valuesOfOneSemaphoreFromTwoQueuesAtOnce() async throws {
+    @Test func valuesOfOneSemaphoreFromManyTasksAtOnce() async throws {
         let path = directory.make("file", count: 1 << 16)
         try await withApplication { application in
             let raw = application.raw
             let device = try application.adopt()
             let timeline = raw.makeTimeline()
-            let (first, second) = (try StorageQueue(), try StorageQueue())
-            do {
+            try await withStorageQueue { queue in
                 let buffer = try device.makeBuffer(byteCount: 1 << 16)
-                let files = [try await first.open(path), try await second.open(path)]
+                let file = try await queue.open(path)
                 for round in 0..<200 as Range<UInt64> {
                     let tasks = (0..<4).map { index in
                         Task {
-                            let queue = index % 2 == 0 ? first : second
                             let slice = buffer[index * 16_384..<(index + 1) * 16_384]
                             return try await queue.read(
-                                from: files[index % 2], into: slice,
+                                from: file, into: slice,
                                 synchronization: .init(signal: [timeline.at(round * 4 + UInt64(4 - index))]))
                         }
                     }
@@ -270,8 +268,6 @@ import Testing
                     #expect(raw.value(of: timeline) == round * 4 + 4)
                 }
             }
-            await first.shutdown()
-            await second.shutdown()
             raw.destroy(timeline)
         }
     }
