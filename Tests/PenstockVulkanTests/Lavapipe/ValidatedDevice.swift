@@ -28,6 +28,8 @@ func withValidatedDevice(
     sourceLocation: SourceLocation = #_sourceLocation,
     _ body: (GPUDevice, ValidationLog) async throws -> Void
 ) async throws {
+    await OneAtATime.shared.begin()
+    defer { OneAtATime.shared.end() }
     let log = ValidationLog()
     weak var instanceLives: Sentinel?
     do {
@@ -70,4 +72,36 @@ func yields(until isSo: () -> Bool) async -> Bool {
         await Task.yield()
     }
     return false
+}
+
+/// One validated device at a time: the layer (1.3.239) looks its devices up in a table without a lock, which breaks under a
+/// call on one device when another is made or destroyed.
+final class OneAtATime: Sendable {
+    static let shared = OneAtATime()
+
+    private struct State {
+        var isTaken = false
+        var waiting: [CheckedContinuation<Void, Never>] = []
+    }
+
+    private let state = Shared(State())
+
+    func begin() async {
+        await withCheckedContinuation { continuation in
+            var isFree = false
+            state.change { state in
+                isFree = !state.isTaken
+                if isFree { state.isTaken = true } else { state.waiting.append(continuation) }
+            }
+            if isFree { continuation.resume() }
+        }
+    }
+
+    func end() {
+        var next: CheckedContinuation<Void, Never>?
+        state.change { state in
+            if state.waiting.isEmpty { state.isTaken = false } else { next = state.waiting.removeFirst() }
+        }
+        next?.resume()
+    }
 }

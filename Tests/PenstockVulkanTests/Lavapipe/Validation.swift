@@ -88,6 +88,8 @@ import Testing
     }
 
     @Test func whatIsLeftBehindIsHeardOf() async throws {
+        await OneAtATime.shared.begin()
+        defer { OneAtATime.shared.end() }
         let log = ValidationLog()
         weak var instanceLives: Sentinel?
         do {
