@@ -37,12 +37,16 @@ extension Engine {
                 plan = .directWrite(at: position, remaining: remaining, limit: limit, alignment: alignment)
             } else if let landed = PiecePlan.landed(
                 at: position, count: count, limit: layout == nil ? limit : .max, alignment: alignment,
-                landing: layout?.offsetAlignment ?? 1)
+                landing: layout?.offsetAlignment ?? 1), landed.length <= SlabArena.slabSize
             {
                 plan = landed
             }
         }
-        guard let block = sinks[Int(record.pointee.sink)].staging.take(plan.length) else { return nil }
+        guard let block = sinks[Int(record.pointee.sink)].staging.take(plan.length) else {
+            // Of just this size: what is free of another would have it wake, and fail, for ever.
+            stagingWanted = plan.length
+            return nil
+        }
         // A device leaves out what lies between an image's rows; it must not be what the memory was used for before.
         if !isRead, layout != nil { memset(block.address, 0, plan.length) }
         piece.pointee.block = block
@@ -58,7 +62,7 @@ extension Engine {
         isWaitingForStaging[sink] = true
         let staging = sinks[sink].staging
         let loop = loop
-        _ = staging.whenAvailable(Self.largestStagedPiece) { block in
+        _ = staging.whenAvailable(stagingWanted) { block in
             // Whoever returned the memory calls this, on whatever thread.
             if let block { staging.release(block) }
             loop.send(Errand({ $0.stagingIsBack(sink) }, refused: {}))
@@ -199,7 +203,7 @@ extension Engine {
         record.pointee.piecesInSink -= 1
         if result.failure != .none {
             if record.pointee.outcome.failure == .none { record.pointee.outcome.deviceResult = result.deviceResult }
-            fail(record, result.failure, errno: 0)
+            fail(record, result)
         }
         if ended.slot >= 0 {
             let isWanted = record.pointee.outcome.failure == .none && record.pointee.cancelReason == .none
@@ -219,18 +223,25 @@ extension Engine {
             record.pointee.piecesInSink = 0
             if result.failure != .none {
                 record.pointee.outcome.deviceResult = result.deviceResult
-                fail(record, result.failure, errno: 0)
+                fail(record, result)
             }
             end(submission, index)
         }
+    }
+
+    /// What was withdrawn has failed for the reason why it was.
+    private func fail(_ record: UnsafeMutablePointer<RequestRecord>, _ result: SinkResult) {
+        let reason = record.pointee.cancelReason
+        fail(record, result.failure == .cancelled && reason != .none ? reason : result.failure, errno: 0)
     }
 
     /// Asks sinks to give back what they have of a request and have not handed to their device.
     func withdraw(_ submission: Submission, _ index: Int) {
         let object = Unmanaged.passUnretained(submission).toOpaque()
         sinkPieces.forEach { token, piece in
-            // A whole submission that has landed is one piece, of no record.
-            if piece.submission.toOpaque() == object, piece.record < 0 || Int(piece.record) == index {
+            guard piece.submission.toOpaque() == object else { return }
+            // What has landed on its caller's thread is one piece of work, and may have to wait like any other.
+            if Int(piece.record) == index || (piece.record < 0 && submission.count == 1) {
                 sinks[Int(submission.records[index].sink)].withdraw(token)
             }
         }

@@ -67,6 +67,8 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
     #endif
     var sinkPieces = NumberedStore<SinkPiece>()
     var stagingWaiters: [(id: Scheduler.EntryID, submission: Submission, sink: Int)] = []
+    /// Bytes that the last piece that found no staging memory would have taken.
+    var stagingWanted = 0
     var isWaitingForStaging = [Bool](repeating: false, count: SinkTable.capacity)
     /// Whole-file loads on their way.
     var loads: [ObjectIdentifier: LoadOperation] = [:]

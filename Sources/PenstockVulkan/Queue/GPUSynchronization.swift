@@ -25,12 +25,10 @@ public struct GPUSynchronization: Sendable {
 
     /// Refuses what Vulkan must not be asked for: values that do not rise (VUID-VkSubmitInfo2-semaphore-03882).
     func check(_ device: GPUDevice) throws(StorageError) {
-        guard device.submits || signal.isEmpty else {
+        guard signal.isEmpty || device.submits else {
             throw StorageError(
                 .invalidArgument, .copy,
-                message:
-                    "this device's application submits by itself, and can signal what it likes there; leave `signal` empty"
-            )
+                message: "what is recorded cannot signal; have the submission of the command buffer do so")
         }
         for point in signal {
             guard let value = Timeline.value(of: point.semaphore, device), value >= point.value else { continue }

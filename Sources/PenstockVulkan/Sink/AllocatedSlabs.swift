@@ -53,32 +53,40 @@ struct HostVisibleBuffer: @unchecked Sendable {  // handles for any thread
 final class AllocatedSlabs: Sendable {
     let source: SlabSource
     private let made: Locked<[UInt: HostVisibleBuffer]>
+    private let first: Locked<HostVisibleBuffer?>
+    private let device: GPUDevice
 
     init(_ device: GPUDevice) throws(StorageError) {
-        let made = Locked<[UInt: HostVisibleBuffer]>([:])
-        // The first shows whether there is such memory, and of which kind.
-        let trial: HostVisibleBuffer
+        let all = Locked<[UInt: HostVisibleBuffer]>([:])
+        // The first is made at once: it shows whether there is such memory. With one slab everything goes on, if slowly,
+        // when there is no more of it later; with none, requests would wait for ever.
+        let first: Locked<HostVisibleBuffer?>
         do throws(VulkanFailure) {
-            trial = try HostVisibleBuffer(device, size: 4096)
+            first = Locked(try HostVisibleBuffer(device, size: UInt64(SlabArena.slabSize + Self.page)))
         } catch {
             device.note(error.result)
             throw error.error(.setUp)
         }
-        trial.destroy(device)
-        self.made = made
+        self.made = all
+        self.first = first
+        self.device = device
         source = SlabSource(
             map: { size in
                 // Blocks start on pages; what Vulkan maps need not.
-                guard let buffer = try? HostVisibleBuffer(device, size: UInt64(size + Self.page)) else { return nil }
+                var made = size == SlabArena.slabSize ? first.withLock({ $0.take() }) : nil
+                if made == nil { made = try? HostVisibleBuffer(device, size: UInt64(size + Self.page)) }
+                guard let buffer = made else { return nil }
                 let base = Self.alignUp(buffer.mapped)
-                made.withLock { $0[UInt(bitPattern: base)] = buffer }
+                all.withLock { $0[UInt(bitPattern: base)] = buffer }
                 return (base, false)
             },
             unmap: { base, _ in
-                let buffer = made.withLock { $0.removeValue(forKey: UInt(bitPattern: base)) }
+                let buffer = all.withLock { $0.removeValue(forKey: UInt(bitPattern: base)) }
                 buffer?.destroy(device)
             })
     }
+
+    deinit { first.withLock { $0.take() }?.destroy(device) }
 
     func slab(at base: UnsafeMutableRawPointer) -> StagingSlabs.Slab {
         let buffer = made.withLock { $0[UInt(bitPattern: base)]! }

@@ -5,8 +5,9 @@ import Penstock
 extension GPUSink {
     func accept(_ work: SinkWork, _ copies: UnsafeBufferPointer<SinkCopy>) {
         // Only a request of its own may have someone to wait for.
-        if copies.count == 1, let details = Self.details(of: copies[0]), !details.after.isEmpty, !device.isLost,
-            !isReached(details.after)
+        // What ends a failed one touches nothing that its pieces have not touched.
+        if copies.count == 1, !work.isFailed, let details = Self.details(of: copies[0]), !details.after.isEmpty,
+            !device.isLost, !isReached(details.after)
         {
             guard !isStopping else { return refuse(work, .queueClosed) }
             guard canWaitForOthers() else { return refuse(work, .unavailable) }
@@ -82,7 +83,8 @@ extension GPUSink {
     /// Before a transfer's first bytes: semaphores, and the image's layout. False: a signal would go back in value.
     func begin(_ details: TransferDetails, _ work: SinkWork) -> Bool {
         if work.isLast, !work.isFailed, !details.signal.allSatisfy(maySignal) { return false }
-        for point in details.after where !waits.contains(point) { waits.append(point) }
+        // What ends a failed one may come before its semaphores do, and everything after it must not wait for them.
+        if !work.isFailed { for point in details.after where !waits.contains(point) { waits.append(point) } }
         if let image = details.image, !details.hasBegun, !work.isFailed {
             barriersBefore.add(
                 image, from: image.oldLayout, to: image.copyLayout(intoDevice: work.intoDevice), .before)

@@ -72,7 +72,8 @@ extension GPUSink {
                     return device.submit(&info)
                 }
             }
-            let signalInfos = [done] + signals.map(Self.submitInfo)
+            // The call that hears of the last of these may look at the others.
+            let signalInfos = signals.map(Self.submitInfo) + [done]
             return waits.map(Self.submitInfo).withUnsafeBufferPointer { waits in
                 signalInfos.withUnsafeBufferPointer { signals in
                     info.waitSemaphoreInfoCount = UInt32(waits.count)
