@@ -58,7 +58,8 @@ extension GPUSink {
         var slab: StagingSlabs.Slab?
         if let block = work.block {
             switch slabs.slab(of: block) {
-            case .failure(let failure): return fail(work, failure)
+            case .failure(let failure):
+                return fail(work, copies, SinkResult(token: work.token, failure))
             case .success(let found): slab = found
             }
         }
@@ -66,7 +67,9 @@ extension GPUSink {
         for index in copies.indices {
             if let details = Self.details(of: copies[index]) {
                 item.begins = item.begins || (!details.hasBegun && !work.isFailed)
-                guard begin(details, work) else { return refuse(work, .invalidArgument) }
+                guard begin(details, work) else {
+                    return fail(work, copies, SinkResult(token: work.token, failure: .invalidArgument))
+                }
                 item.details = details
                 if let slab { add(copies[index], work, slab, &item, details) }
                 if work.isLast { finish(details, work, copies[index]) }
@@ -76,6 +79,20 @@ extension GPUSink {
         }
         pending.append(item)
         if pendingBytes >= Self.flushBytes || uploads.count >= Self.flushCount { flush() }
+    }
+
+    /// Work that cannot be done; but if it is its request's last, what earlier work has begun is still to be ended.
+    func fail(_ work: SinkWork, _ copies: UnsafeBufferPointer<SinkCopy>, _ result: SinkResult) {
+        guard work.isLast, copies.count == 1, let details = Self.details(of: copies[0]), details.hasBegun else {
+            if work.intoDevice, let block = work.block { staging.release(block) }
+            return results.append(result)
+        }
+        var failed = work
+        failed.isFailed = true
+        finish(details, failed, copies[0])
+        pending.append(
+            InFlight(
+                token: work.token, block: work.intoDevice ? work.block : nil, details: details, failure: result))
     }
 
     var pendingBytes: Int { uploads.bytes + downloads.bytes + imageUploads.bytes + imageDownloads.bytes }
@@ -150,18 +167,12 @@ extension GPUSink {
     /// (VUID-VkSubmitInfo2-semaphore-03882).
     func maySignal(_ point: GPUSemaphorePoint) -> Bool {
         if let last = highestSignals[point.semaphore], last >= point.value { return false }
+        if signals.contains(where: { $0.semaphore == point.semaphore && $0.value >= point.value }) { return false }
         return Timeline.value(of: point.semaphore, device).map { $0 < point.value } ?? true
     }
 
     /// A semaphore may be signalled once by a submission: the larger value says what the smaller one does.
     func addSignal(_ point: GPUSemaphorePoint) {
-        if highestSignals.count >= Self.keptSignals {
-            // What has been reached need not be remembered: the semaphore itself says so.
-            highestSignals = highestSignals.filter { semaphore, value in
-                Timeline.value(of: semaphore, device).map { $0 < value } ?? false
-            }
-        }
-        highestSignals[point.semaphore] = max(point.value, highestSignals[point.semaphore] ?? 0)
         if let index = signals.firstIndex(where: { $0.semaphore == point.semaphore }) {
             if signals[index].value < point.value { signals[index] = point }
         } else {

@@ -58,7 +58,7 @@ extension GPUSink {
         if let readback = item.readback, result.failure == .none {
             slabs.deviceDidWrite(readback.memory, readback.count, readback.slab)
         }
-        if !item.isReported { results.append(result) }
+        if !item.isReported { results.append(item.failure ?? result) }
     }
 
     func armWakeUp() {

@@ -107,8 +107,23 @@ extension GPUSink {
         var work = spareWork.popLast() ?? []
         swap(&work, &pending)
         inFlight.append(Submission(value: lastValue, command: command, bytes: bytes, work: work))
+        noteSignals()
         waits.removeAll(keepingCapacity: true)
         signals.removeAll(keepingCapacity: true)
+    }
+
+    /// The application's semaphores will reach these values: later ones must be larger.
+    func noteSignals() {
+        guard !signals.isEmpty else { return }
+        if highestSignals.count >= Self.keptSignals {
+            // What has been reached need not be remembered: the semaphore itself says so.
+            highestSignals = highestSignals.filter { semaphore, value in
+                Timeline.value(of: semaphore, device).map { $0 < value } ?? false
+            }
+        }
+        for point in signals {
+            highestSignals[point.semaphore] = max(point.value, highestSignals[point.semaphore] ?? 0)
+        }
     }
 
     /// Records everything that waits into a command buffer of the application's, which is to signal the returned point.

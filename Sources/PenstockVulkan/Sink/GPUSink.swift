@@ -37,6 +37,8 @@ final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread 
         var isReported = false
         /// It brings its image into the layout for copies.
         var begins = false
+        /// It only ends what has failed already, in this way.
+        var failure: SinkResult?
     }
 
     struct Submission {

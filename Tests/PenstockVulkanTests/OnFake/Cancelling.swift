@@ -208,7 +208,7 @@ import Testing
             try await machine.submissions(atLeast: 1)
             task.cancel()
             machine.fake.setExecution(.automatic)
-            await task.value
+            _ = await task.value
             try await machine.reach("done") { try await !machine.sinkIsBusy }
             #expect(machine.layout(image) == .general)
         }

@@ -107,7 +107,7 @@ import Testing
             }
             try await machine.reach("held") { try await machine.sinkIsBusy }
             task.cancel()
-            await task.value
+            _ = await task.value
             #expect(isFilled(machine.contents(buffer), with: 0x33))
             #expect(try await machine.stagingInUse == 0)
             #expect(machine.value(gate) == 0)
@@ -245,7 +245,7 @@ import Testing
             try await machine.reach("begun") { try await machine.stagingInUse > 1 << 20 }
             machine.fake.setExecution(.automatic)
             _ = try await first.value
-            await second.value
+            _ = await second.value
             #expect(machine.layout(image) == .general)
             #expect(machine.value(signal) == 5)
         }
