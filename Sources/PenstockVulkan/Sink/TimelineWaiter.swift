@@ -53,8 +53,9 @@ final class TimelineWaiter: @unchecked Sendable {  // `state` is guarded by `mut
     func wait(for point: GPUSemaphorePoint, wakesOnTimeout: Bool = false) {
         pthread_mutex_lock(mutex)
         defer { pthread_mutex_unlock(mutex) }
-        if let asleep = state.sleepsFor, asleep.semaphore == point.semaphore, asleep.value <= point.value { return }
+        // Also for what it sleeps for already: there may be others by now.
         state.wakesOnTimeout = wakesOnTimeout
+        if let asleep = state.sleepsFor, asleep.semaphore == point.semaphore, asleep.value <= point.value { return }
         state.point = point
         pthread_cond_signal(armed)
     }
