@@ -76,7 +76,8 @@ public actor StorageQueue {
 
     /// Returns when everything asked for before has ended. What is asked for afterwards waits for that.
     ///
-    /// Reads that are finished on their caller's own thread do not wait.
+    /// Reads that are finished on their caller's own thread do not wait, nor is waited for those whose caller still waits for
+    /// memory.
     public nonisolated func barrier() async throws(StorageError) {
         try await core.errand(.sync) { engine, done in engine.barrier { done(.success(())) } }
     }
