@@ -94,7 +94,7 @@ func withApplication(
 }
 
 /// What belongs to the application stays its own, and its queue is only touched as agreed.
-@Suite(.timeLimit(.minutes(5))) struct AdoptedDevices {
+@Suite(.timeLimit(.minutes(15))) struct AdoptedDevices {
     private let directory = TemporaryDirectory()
 
     @Test(arguments: Way.allCases)

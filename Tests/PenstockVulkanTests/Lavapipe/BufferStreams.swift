@@ -5,7 +5,7 @@ import SystemPackage
 import Testing
 
 /// Bytes come into GPU buffers, and out of them, as they are in the file, on every way, and nothing beside them is touched.
-@Suite(.timeLimit(.minutes(5))) struct BufferStreams {
+@Suite(.timeLimit(.minutes(15))) struct BufferStreams {
     private let directory = TemporaryDirectory()
 
     static let sizes = [0, 1, 4095, 4096, (1 << 20) - 1, 1 << 20, (1 << 20) + 1]

@@ -6,7 +6,7 @@ import SystemPackage
 import Testing
 
 /// Texels come into images, and out of them, in every order, format and shape, byte for byte.
-@Suite(.timeLimit(.minutes(5))) struct ImageStreams {
+@Suite(.timeLimit(.minutes(15))) struct ImageStreams {
     private let directory = TemporaryDirectory()
 
     /// An image to be streamed whole.

@@ -8,7 +8,7 @@ import Testing
 ///
 /// lavapipe loses its device when the host signals a timeline below its value. That is not allowed, so it is done where
 /// nobody validates.
-@Suite(.timeLimit(.minutes(5))) struct LostDevices {
+@Suite(.timeLimit(.minutes(15))) struct LostDevices {
     private let directory = TemporaryDirectory()
 
     private func lose(_ device: GPUDevice) {

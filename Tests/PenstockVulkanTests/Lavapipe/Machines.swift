@@ -6,7 +6,7 @@ import SystemPackage
 import Testing
 
 /// Machines without Vulkan, or without what it needs: each in a process of its own, whose environment is changed.
-@Suite(.timeLimit(.minutes(5))) struct Machines {
+@Suite(.timeLimit(.minutes(15))) struct Machines {
     /// Host memory is streamed all the same.
     private static func expectHostReads() async throws {
         let directory = TemporaryDirectory()

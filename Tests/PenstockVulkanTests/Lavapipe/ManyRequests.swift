@@ -5,7 +5,7 @@ import SystemPackage
 import Testing
 
 /// Many requests at a time, on every way: each ends once, with its own bytes in its own place.
-@Suite(.timeLimit(.minutes(5))) struct ManyRequests {
+@Suite(.timeLimit(.minutes(15))) struct ManyRequests {
     private let directory = TemporaryDirectory()
     private static let fileSize = 8 << 20
 

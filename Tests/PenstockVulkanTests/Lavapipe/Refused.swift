@@ -5,7 +5,7 @@ import SystemPackage
 import Testing
 
 /// What Vulkan must not be asked for is refused before it is asked: a typed error, and not a word of the validation layer.
-@Suite(.timeLimit(.minutes(5))) struct Refused {
+@Suite(.timeLimit(.minutes(15))) struct Refused {
     private let directory = TemporaryDirectory()
 
     private static let rgba8 = VK_FORMAT_R8G8B8A8_UNORM.rawValue

@@ -81,7 +81,7 @@ private enum Census {
 }
 
 /// Ten thousand requests later everything is as it was. The counts are the process's, so it is one of its own.
-@Suite(.timeLimit(.minutes(5))) struct SteadyState {
+@Suite(.timeLimit(.minutes(15))) struct SteadyState {
     private static func requests(_ round: Int, _ file: StorageFile, _ buffer: GPUBuffer) -> [StorageRequest] {
         (0..<250).map { index in
             let count = 1 + (round * 250 + index) * 7919 % 30_000

@@ -5,7 +5,7 @@ import SystemPackage
 import Testing
 
 /// Transfers wait for the application's semaphores and tell them, and work on the GPU waits for transfers without the CPU.
-@Suite(.timeLimit(.minutes(5))) struct Synchronizing {
+@Suite(.timeLimit(.minutes(15))) struct Synchronizing {
     private let directory = TemporaryDirectory()
 
     @Test(arguments: [Way.imported, .allocated, .direct])

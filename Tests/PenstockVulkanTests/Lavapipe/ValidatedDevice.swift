@@ -1,5 +1,4 @@
 import Glibc
-import Penstock
 import PenstockVulkan
 import Testing
 
@@ -29,8 +28,8 @@ func withValidatedDevice(
     sourceLocation: SourceLocation = #_sourceLocation,
     _ body: (GPUDevice, ValidationLog) async throws -> Void
 ) async throws {
-    await ValidationTurn.shared.take()
-    defer { ValidationTurn.shared.end() }
+    await GPUTurn.shared.take()
+    defer { GPUTurn.shared.end() }
     let log = ValidationLog()
     weak var instanceLives: Sentinel?
     do {
@@ -73,40 +72,4 @@ func yields(until isSo: () -> Bool) async -> Bool {
         await Task.yield()
     }
     return false
-}
-
-/// Validated devices come one at a time: the layer of Vulkan 1.3.239 looks its instances and devices up in tables that it
-/// changes without a lock, so that making one crashes who uses another.
-final class ValidationTurn: Sendable {
-    static let shared = ValidationTurn()
-
-    private struct State {
-        var isTaken = false
-        var waiting: [CheckedContinuation<Void, Never>] = []
-    }
-
-    private let state = Locked(State())
-
-    func take() async {
-        await withCheckedContinuation { continuation in
-            let isMine = state.withLock { state in
-                guard state.isTaken else {
-                    state.isTaken = true
-                    return true
-                }
-                state.waiting.append(continuation)
-                return false
-            }
-            if isMine { continuation.resume() }
-        }
-    }
-
-    func end() {
-        let next: CheckedContinuation<Void, Never>? = state.withLock { state in
-            guard state.waiting.isEmpty else { return state.waiting.removeFirst() }
-            state.isTaken = false
-            return nil
-        }
-        next?.resume()
-    }
 }

@@ -6,7 +6,7 @@ import Testing
 
 /// What the other tests here rely on: that the layer is on, with all of its checks, and heard. Each kind of message is
 /// provoked once, by hand.
-@Suite(.timeLimit(.minutes(5))) struct Validation {
+@Suite(.timeLimit(.minutes(15))) struct Validation {
     @Test func coreChecksAreOn() async throws {
         try await withValidatedDevice { device, log in
             let raw = RawDevice(device)
@@ -88,8 +88,8 @@ import Testing
     }
 
     @Test func whatIsLeftBehindIsHeardOf() async throws {
-        await ValidationTurn.shared.take()
-        defer { ValidationTurn.shared.end() }
+        await GPUTurn.shared.take()
+        defer { GPUTurn.shared.end() }
         let log = ValidationLog()
         weak var instanceLives: Sentinel?
         do {

@@ -6,7 +6,7 @@ import PenstockVulkan
 import Testing
 
 /// Many requests at once, of every kind, each with its own end.
-@Suite(.timeLimit(.minutes(2))) struct BatchesOnFake {
+@Suite(.timeLimit(.minutes(15))) struct BatchesOnFake {
     private let scratch = Scratch()
 
     @Test(arguments: [true, false], [0, 1 << 20])

@@ -7,7 +7,7 @@ import SystemPackage
 import Testing
 
 /// Cancelled or shut down wherever it stands, a request ends once, and what it began is left in order.
-@Suite(.timeLimit(.minutes(2))) struct CancellingOnFake {
+@Suite(.timeLimit(.minutes(15))) struct CancellingOnFake {
     private let scratch = Scratch()
 
     enum Stage: CaseIterable { case staging, disk, landed, device, held }

@@ -5,7 +5,7 @@ import PenstockVulkan
 import Testing
 
 /// The device ends things late, in any grouping, and says so later still.
-@Suite(.timeLimit(.minutes(2))) struct CompletionOnFake {
+@Suite(.timeLimit(.minutes(15))) struct CompletionOnFake {
     private let scratch = Scratch()
 
     /// Staging memory that the device may still read must not be used again: each submission would then copy bytes of a

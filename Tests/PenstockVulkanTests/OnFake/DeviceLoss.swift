@@ -6,7 +6,7 @@ import PenstockVulkan
 import Testing
 
 /// The device is lost, or memory is, at any call: every request ends once, with a typed error, and nothing is left behind.
-@Suite(.timeLimit(.minutes(5))) struct DeviceLoss {
+@Suite(.timeLimit(.minutes(15))) struct DeviceLoss {
     private let scratch = Scratch()
 
     static let functions = [

@@ -7,7 +7,7 @@ import SystemPackage
 import Testing
 
 /// Files that end early, disks that fail and fill up, and requests that make no sense.
-@Suite(.timeLimit(.minutes(2))) struct FailingOnFake {
+@Suite(.timeLimit(.minutes(15))) struct FailingOnFake {
     private let scratch = Scratch()
 
     /// Staging memory holds what it was last used for; none of that may go to the device.

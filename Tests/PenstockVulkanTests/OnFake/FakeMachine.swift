@@ -30,6 +30,8 @@ struct FakeMachine: Sendable {
         queue: (inout StorageQueue.Configuration) -> Void = { _ in },
         sourceLocation: SourceLocation = #_sourceLocation, _ body: (FakeMachine) async throws -> Void
     ) async throws {
+        await GPUTurn.shared.take()
+        defer { GPUTurn.shared.end() }
         let rig = try FakeRig(configuration)
         do {
             let device = try GPUDevice(adopting: adoption(rig, adopting))

@@ -5,7 +5,7 @@ import PenstockVulkan
 import Testing
 
 /// A queue that does nothing but copy, beside the one that renders.
-@Suite(.timeLimit(.minutes(2))) struct FamiliesOnFake {
+@Suite(.timeLimit(.minutes(15))) struct FamiliesOnFake {
     private let scratch = Scratch()
 
     @Test(arguments: [[1, 1, 1], [16, 16, 8], [0, 0, 0]] as [[UInt32]])

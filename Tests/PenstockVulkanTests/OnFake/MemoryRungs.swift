@@ -60,7 +60,7 @@ enum MemoryRung: String, CaseIterable, CustomTestStringConvertible {
     }
 }
 
-@Suite(.timeLimit(.minutes(2))) struct MemoryRungs {
+@Suite(.timeLimit(.minutes(15))) struct MemoryRungs {
     private let scratch = Scratch()
 
     /// Files to buffers and back, host memory to buffers and back, more than one slab at a time, at odd offsets.

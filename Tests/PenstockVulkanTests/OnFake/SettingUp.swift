@@ -5,7 +5,7 @@ import PenstockVulkan
 import Testing
 
 /// Memory that is short when things are made, and budgets.
-@Suite(.timeLimit(.minutes(2))) struct SettingUpOnFake {
+@Suite(.timeLimit(.minutes(15))) struct SettingUpOnFake {
     private let scratch = Scratch()
 
     static let functions = [

@@ -5,7 +5,7 @@ import PenstockVulkan
 import Testing
 
 /// Whose queue it is: the fake knows who may submit, and when.
-@Suite(.timeLimit(.minutes(2))) struct SubmitModesOnFake {
+@Suite(.timeLimit(.minutes(15))) struct SubmitModesOnFake {
     private let scratch = Scratch()
 
     private func stream(_ machine: FakeMachine, _ queue: StorageQueue, tasks: Int = 16) async throws {

@@ -7,7 +7,7 @@ import SystemPackage
 import Testing
 
 /// Semaphores of the application's: nothing waits that need not, and nobody is told what is not so.
-@Suite(.timeLimit(.minutes(2))) struct SynchronizationOnFake {
+@Suite(.timeLimit(.minutes(15))) struct SynchronizationOnFake {
     private let scratch = Scratch()
 
     /// - Parameter size: In one piece, and in several.
