@@ -31,6 +31,8 @@ final class Submission: InboxMessage, @unchecked Sendable {
     var remaining = 0
     /// Tells a cancellation or a deadline of this use from one of the use before.
     private(set) var generation: UInt64 = 0
+    /// The generation in which a `.joined` submission was sent; the caller's alone.
+    var sentGeneration: UInt64 = 0
 
     /// Where a `.joined` submission stands, and who waits for its end then.
     private let joint = Atomic<UInt8>(Joint.running)

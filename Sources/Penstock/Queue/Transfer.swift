@@ -151,24 +151,25 @@ extension QueueCore {
     /// Sends a batch, for whose end ``wait(for:)`` must be called.
     func start(_ batch: Submission) {
         batch.delivery = .joined
+        batch.sentGeneration = batch.generation
         send(batch)
     }
 
     /// Suspends the task until a started batch has ended.
     func wait(for batch: Submission) async {
-        await followingTask(batch) { batch.join($0) }
+        // The ring thread may be done with it by now, and has changed the generation then.
+        await followingTask(batch, batch.sentGeneration) { batch.join($0) }
         precondition(batch.hasEnded.load(ordering: .acquiring), "resumed before the end")
     }
 
     /// Suspends the task until the submission has ended, passing on its cancellation and its escalation.
     private func runFollowingTask(_ submission: Submission) async {
-        await followingTask(submission) { send(submission, $0) }
+        await followingTask(submission, submission.generation) { send(submission, $0) }
     }
 
     private func followingTask(
-        _ submission: Submission, _ suspend: (UnsafeContinuation<Void, Never>) -> Void
+        _ submission: Submission, _ generation: UInt64, _ suspend: (UnsafeContinuation<Void, Never>) -> Void
     ) async {
-        let generation = submission.generation
         await withTaskCancellationHandler {
             await withTaskPriorityEscalationHandler {
                 await withUnsafeContinuation(suspend)
