@@ -193,7 +193,11 @@ package final class SlabArena: Sendable {
             cache.put(block.address, slab: block.slab, size: State.sizeClass(of: block.capacity))
         {
             guard hasWaiters.load(ordering: .sequentiallyConsistent) else { return }
-            let served = state.withLock { state in drainCache(into: &state) ? serve(&state) : [] }
+            let served = state.withLock { state in
+                // Who has just begun to wait may have taken the block out, for want of room behind others: serve in any case.
+                _ = drainCache(into: &state)
+                return serve(&state)
+            }
             for (waiter, block) in served { waiter.resume(block) }
             return
         }
@@ -207,7 +211,6 @@ package final class SlabArena: Sendable {
     /// Gives those that wait what there is, in their order. Under the lock.
     private func serve(_ state: inout State) -> [(Waiter, Block)] {
         state.unmapIfRetired(source)
-        guard !state.waiters.isEmpty else { return [] }
         let served = state.serve(limit: limit, source)
         if !state.isRetired { hasWaiters.store(!state.waiters.isEmpty, ordering: .sequentiallyConsistent) }
         return served

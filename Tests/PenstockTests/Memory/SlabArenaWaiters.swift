@@ -1,3 +1,5 @@
+import Glibc
+import Synchronization
 import Testing
 
 @testable import Penstock
@@ -90,5 +92,44 @@ import Testing
             }
         }
         #expect(arena.usage.used == 0 && arena.usage.mapped <= 2 << 20)
+    }
+
+    /// A block that comes back just as two begin to wait must reach the first of them, whoever finds it.
+    @Test func blockThatComesBackWhileTwoBeginToWaitIsNotOverlooked() throws {
+        /// How far the two threads are.
+        final class Progress: Sendable {
+            let begun = Atomic(0)
+            let taken = Atomic(0)
+            let released = Atomic(0)
+            let served = Atomic(0)
+        }
+        let (arena, progress, rounds) = (arena, Progress(), 20_000)
+        let releaser = try RingThread(name: "releaser") {
+            for round in 1...rounds {
+                while progress.begun.load(ordering: .acquiring) < round { sched_yield() }
+                let block = arena.take(2 << 20)!
+                progress.taken.store(round, ordering: .releasing)
+                arena.release(block)
+                progress.released.store(round, ordering: .releasing)
+            }
+        }
+        var overlooked = 0
+        for round in 1...rounds {
+            progress.begun.store(round, ordering: .releasing)
+            while progress.taken.load(ordering: .acquiring) < round { sched_yield() }
+            for _ in 0..<2 {
+                _ = arena.whenAvailable(2 << 20) { block in
+                    guard let block else { return }
+                    progress.served.add(1, ordering: .relaxed)
+                    arena.release(block)
+                }
+            }
+            while progress.released.load(ordering: .acquiring) < round { sched_yield() }
+            overlooked += 2 * round - progress.served.load(ordering: .relaxed) > 0 ? 1 : 0
+            arena.withdrawAll()
+            progress.served.store(2 * round, ordering: .relaxed)
+        }
+        releaser.join()
+        #expect(overlooked == 0)
     }
 }
