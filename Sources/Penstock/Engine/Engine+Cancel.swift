@@ -68,12 +68,16 @@ extension Engine {
             && !deadline.submission.records[deadline.record].hasEnded
     }
 
-    func expireDeadlines() {
+    /// Cancels what is overdue; returns how many requests that were.
+    func expireDeadlines() -> Int {
+        var count = 0
         while let first = deadlines.min, first.time <= turnTime {
             deadlines.removeMin()
             guard isAlive(first) else { continue }
             cancel(first.submission, first.record, .deadlineExceeded)
+            count += 1
         }
+        return count
     }
 
     /// How long the thread may park, in nanoseconds.

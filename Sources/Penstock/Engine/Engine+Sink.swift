@@ -187,6 +187,8 @@ extension Engine {
     func reapSinks() -> Int {
         var total = 0
         for index in 0..<sinks.count where sinks[index].hasResults {
+            // Also when none of it has a result to come: the sink has room again.
+            total += 1
             sinks[index].reap { result in
                 total += 1
                 endSinkPiece(result)

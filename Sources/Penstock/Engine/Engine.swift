@@ -176,7 +176,7 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
     /// From any thread.
     func wake() { driver.wake() }
 
-    /// Deals with what has ended; returns how much that was.
+    /// Deals with what has ended; returns how much that was. After anything at all, others may have something to do.
     private func harvest() -> Int {
         turnTime = driver.now
         var total = 0
@@ -186,8 +186,9 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
             for index in 0..<count { complete(completions[index]) }
             total += count
         } while count == completions.count
+        // First: what sinks give back of overdue requests is then reaped at once.
+        total += expireDeadlines()
         total += reapSinks()
-        expireDeadlines()
         if !barriers.isEmpty {
             for barrier in scheduler.takeReachedBarriers() { barriers.removeValue(forKey: barrier)?() }
         }

@@ -46,7 +46,7 @@ package protocol StorageSink: AnyObject, Sendable {
     func waitBriefly(_ nanoseconds: UInt64)
     /// Whether ``reap(_:)`` would find something. No lock, no system call.
     var hasResults: Bool { get }
-    /// The thread is about to sleep: it must be woken when something ends.
+    /// The thread is about to sleep: it must be woken when something ends, and at once if something is to be done already.
     func armWakeUp()
     /// Nothing is in flight; the thread ends.
     func close()

@@ -62,6 +62,8 @@ extension GPUSink {
     }
 
     func armWakeUp() {
+        // No submission's end will have these looked at.
+        if !results.isEmpty || (inFlight.isEmpty && !pending.isEmpty && device.submits) { return environment.wake() }
         guard !device.pollsCompletions else { return }
         if let first = inFlight.first { waiter.wait(for: GPUSemaphorePoint(timeline.handle, first.value)) }
         guard !held.isEmpty else { return }

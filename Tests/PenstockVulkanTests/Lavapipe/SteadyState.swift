@@ -80,60 +80,62 @@ private enum Census {
     }()
 }
 
-/// Ten thousand requests later everything is as it was. The counts are the process's, so it is one of its own.
-@Suite(.timeLimit(.minutes(15))) struct SteadyState {
-    private static func requests(_ round: Int, _ file: StorageFile, _ buffer: GPUBuffer) -> [StorageRequest] {
-        (0..<250).map { index in
-            let count = 1 + (round * 250 + index) * 7919 % 30_000
-            let start = index * 32_768 % (4 << 20)
-            return .read(from: file, at: UInt64(index * 1000), into: buffer[start..<start + count])
-        }
-    }
-
-    private static func exercise(_ queue: StorageQueue, _ way: Way, _ file: StorageFile, _ device: GPUDevice)
-        async throws
-    {
-        let buffer = try device.makeBuffer(byteCount: 8 << 20)
-        let image = try device.makeImage(
-            .init(format: VK_FORMAT_BC7_UNORM_BLOCK.rawValue, width: 128, height: 128, mipLevels: 8))
-        let host = try await queue.allocate(byteCount: 1 << 20)
-        func round(_ number: Int) async throws {
-            let results = await queue.perform(requests(number, file, buffer))
-            #expect(results.allSatisfy { $0.value != nil })
-            for index in 0..<10 {
-                try await queue.read(from: file, at: UInt64(index), into: buffer[0..<50_000])
-                try await queue.read(from: file, at: UInt64(index), into: image.whole())
-                try await queue.write(buffer[0..<100_000], to: host[0..<100_000])
+extension DevicesInTurn {
+    /// Ten thousand requests later everything is as it was. The counts are the process's, so it is one of its own.
+    @Suite(.timeLimit(.minutes(5))) struct SteadyState {
+        private static func requests(_ round: Int, _ file: StorageFile, _ buffer: GPUBuffer) -> [StorageRequest] {
+            (0..<250).map { index in
+                let count = 1 + (round * 250 + index) * 7919 % 30_000
+                let start = index * 32_768 % (4 << 20)
+                return .read(from: file, at: UInt64(index * 1000), into: buffer[start..<start + count])
             }
         }
-        // The first rounds and the largest requests make what stays: slabs, and the arrays of Penstock's own.
-        let all = try await queue.read(from: file, into: buffer[...])
-        #expect(all == 8 << 20)
-        for number in 0..<4 { try await round(number) }
-        let (made, living) = (Census.made.load(ordering: .relaxed), Census.living.load(ordering: .relaxed))
-        #expect(living > 0)
-        for number in 0..<36 { try await round(number) }
-        #expect(Census.made.load(ordering: .relaxed) == made, "\(way): objects were made")
-        #expect(Census.living.load(ordering: .relaxed) == living, "\(way): objects were made or lost")
-    }
 
-    @Test func tenThousandRequestsMakeNothingOfVulkans() async {
-        await #expect(processExitsWith: .success) {
-            let directory = TemporaryDirectory()
-            let path = directory.make("file", count: 8 << 20)
-            for way in Way.allCases {
-                for driver in Driver.allCases {
-                    try await withValidatedDevice({
-                        way.configure(&$0)
-                        $0.functionLoader = Census.find
-                    }) { device in
-                        try await withStorageQueue(driver.configuration()) { queue in
-                            let file = try await queue.open(path)
-                            try await SteadyState.exercise(queue, way, file, device)
+        private static func exercise(_ queue: StorageQueue, _ way: Way, _ file: StorageFile, _ device: GPUDevice)
+            async throws
+        {
+            let buffer = try device.makeBuffer(byteCount: 8 << 20)
+            let image = try device.makeImage(
+                .init(format: VK_FORMAT_BC7_UNORM_BLOCK.rawValue, width: 128, height: 128, mipLevels: 8))
+            let host = try await queue.allocate(byteCount: 1 << 20)
+            func round(_ number: Int) async throws {
+                let results = await queue.perform(requests(number, file, buffer))
+                #expect(results.allSatisfy { $0.value != nil })
+                for index in 0..<10 {
+                    try await queue.read(from: file, at: UInt64(index), into: buffer[0..<50_000])
+                    try await queue.read(from: file, at: UInt64(index), into: image.whole())
+                    try await queue.write(buffer[0..<100_000], to: host[0..<100_000])
+                }
+            }
+            // The first rounds and the largest requests make what stays: slabs, and the arrays of Penstock's own.
+            let all = try await queue.read(from: file, into: buffer[...])
+            #expect(all == 8 << 20)
+            for number in 0..<4 { try await round(number) }
+            let (made, living) = (Census.made.load(ordering: .relaxed), Census.living.load(ordering: .relaxed))
+            #expect(living > 0)
+            for number in 0..<36 { try await round(number) }
+            #expect(Census.made.load(ordering: .relaxed) == made, "\(way): objects were made")
+            #expect(Census.living.load(ordering: .relaxed) == living, "\(way): objects were made or lost")
+        }
+
+        @Test func tenThousandRequestsMakeNothingOfVulkans() async {
+            await #expect(processExitsWith: .success) {
+                let directory = TemporaryDirectory()
+                let path = directory.make("file", count: 8 << 20)
+                for way in Way.allCases {
+                    for driver in Driver.allCases {
+                        try await withValidatedDevice({
+                            way.configure(&$0)
+                            $0.functionLoader = Census.find
+                        }) { device in
+                            try await withStorageQueue(driver.configuration()) { queue in
+                                let file = try await queue.open(path)
+                                try await SteadyState.exercise(queue, way, file, device)
+                            }
                         }
+                        #expect(Census.living.load(ordering: .relaxed) == 0, "\(way) \(driver): left behind")
+                        Census.real = nil
                     }
-                    #expect(Census.living.load(ordering: .relaxed) == 0, "\(way) \(driver): left behind")
-                    Census.real = nil
                 }
             }
         }

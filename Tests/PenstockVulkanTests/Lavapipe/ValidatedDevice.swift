@@ -28,8 +28,6 @@ func withValidatedDevice(
     sourceLocation: SourceLocation = #_sourceLocation,
     _ body: (GPUDevice, ValidationLog) async throws -> Void
 ) async throws {
-    await GPUTurn.shared.take()
-    defer { GPUTurn.shared.end() }
     let log = ValidationLog()
     weak var instanceLives: Sentinel?
     do {

@@ -30,8 +30,6 @@ struct FakeMachine: Sendable {
         queue: (inout StorageQueue.Configuration) -> Void = { _ in },
         sourceLocation: SourceLocation = #_sourceLocation, _ body: (FakeMachine) async throws -> Void
     ) async throws {
-        await GPUTurn.shared.take()
-        defer { GPUTurn.shared.end() }
         let rig = try FakeRig(configuration)
         do {
             let device = try GPUDevice(adopting: adoption(rig, adopting))
@@ -99,6 +97,7 @@ struct FakeMachine: Sendable {
         // Turns of this task's own, not time: while other tests compute, all that this one waits for stands still too.
         for _ in 0..<1_000_000 {
             if try await condition() { return }
+            try Task.checkCancellation()
             await Task.yield()
         }
         throw NotReached(what: "\(what)")

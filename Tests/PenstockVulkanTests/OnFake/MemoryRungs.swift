@@ -60,111 +60,114 @@ enum MemoryRung: String, CaseIterable, CustomTestStringConvertible {
     }
 }
 
-@Suite(.timeLimit(.minutes(15))) struct MemoryRungs {
-    private let scratch = Scratch()
+extension DevicesInTurn {
+    @Suite(.timeLimit(.minutes(5))) struct MemoryRungs {
+        private let scratch = Scratch()
 
-    /// Files to buffers and back, host memory to buffers and back, more than one slab at a time, at odd offsets.
-    @Test(arguments: MemoryRung.allCases, [true, false])
-    func bytesArriveOnEveryRung(_ rung: MemoryRung, _ landsDirectly: Bool) async throws {
-        let count = 5_000_003
-        let path = scratch.make("in", count: count)
-        try await FakeMachine.run(
-            rung.configuration, adopting: { adoption, _ in adoption.landsDirectly = landsDirectly }
-        ) {
-            machine in
-            let queue = machine.queue
-            let file = try await queue.open(path)
-            let output = try await queue.open(scratch.file("out"), [.readWrite, .create])
-            let buffer = try machine.device.makeBuffer(byteCount: count)
-            let sizes = [1, 4095, 4096, 70_001, 1 << 20, count]
-            try await withThrowingTaskGroup(of: Void.self) { group in
-                var start = 0
-                for size in sizes {
-                    let range = start..<min(count, start + size)
-                    group.addTask {
-                        let moved = try await queue.read(from: file, at: UInt64(range.lowerBound), into: buffer[range])
-                        #expect(moved == range.count)
-                    }
-                    start = range.upperBound
-                }
-                try await group.waitForAll()
-            }
-            let isThere = Salted().matches(machine.contents(buffer))
-            #expect(isThere)
-
-            #expect(try await queue.write(buffer[..<count], to: output) == count)
-            let host = try await queue.allocate(byteCount: count - 11)
-            try await queue.write(buffer[11...], to: host[...])
-            #expect(host.withUnsafeBytes { Salted().matches($0, at: 11) })
-            let other = try machine.device.makeBuffer(byteCount: count)
-            try await queue.read(from: host[...], into: other[11...])
-            let isThereToo = Salted().matches(machine.contents(other)[11...], at: 11)
-            #expect(isThereToo)
-
-            let staging = queue.capabilities.features.first { $0.name == "GPU staging" }
-            #expect(staging?.isAvailable == rung.imports)
-            try await output.close()
-        }
-        let isWritten = Salted().matches(scratch.contents("out"))
-        #expect(isWritten)
-    }
-
-    /// Bytes that the host has written to memory that must be flushed are there for the device, whichever way they came.
-    @Test(arguments: [MemoryRung.rebarNonCoherent, .rebar, .unified])
-    func directLandingShowsTheDeviceWhatEveryCallRead(_ rung: MemoryRung) async throws {
-        let count = 300_000
-        let path = scratch.make("in", count: count)
-        for inlineLimit in [0, 4096, 1 << 20] {
-            try await FakeMachine.run(rung.configuration, queue: { $0.inlineLimit = inlineLimit }) { machine in
+        /// Files to buffers and back, host memory to buffers and back, more than one slab at a time, at odd offsets.
+        @Test(arguments: MemoryRung.allCases, [true, false])
+        func bytesArriveOnEveryRung(_ rung: MemoryRung, _ landsDirectly: Bool) async throws {
+            let count = 5_000_003
+            let path = scratch.make("in", count: count)
+            try await FakeMachine.run(
+                rung.configuration, adopting: { adoption, _ in adoption.landsDirectly = landsDirectly }
+            ) {
+                machine in
                 let queue = machine.queue
                 let file = try await queue.open(path)
-                let buffers = try (0..<3).map { _ in try machine.device.makeBuffer(byteCount: count) }
-                try #require(buffers[0].storage.mapped != nil, "the fake has memory that host and device share")
-                let submits = machine.submitCount
+                let output = try await queue.open(scratch.file("out"), [.readWrite, .create])
+                let buffer = try machine.device.makeBuffer(byteCount: count)
+                let sizes = [1, 4095, 4096, 70_001, 1 << 20, count]
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    var start = 0
+                    for size in sizes {
+                        let range = start..<min(count, start + size)
+                        group.addTask {
+                            let moved = try await queue.read(
+                                from: file, at: UInt64(range.lowerBound), into: buffer[range])
+                            #expect(moved == range.count)
+                        }
+                        start = range.upperBound
+                    }
+                    try await group.waitForAll()
+                }
+                let isThere = Salted().matches(machine.contents(buffer))
+                #expect(isThere)
 
-                #expect(try await queue.read(from: file, at: 100, into: buffers[0][100...]) == count - 100)
-                let requests = { (buffer: GPUBuffer) in
-                    [
-                        StorageRequest.read(from: file, at: 100, into: buffer[100..<5000]),
-                        .read(from: file, at: 5000, into: buffer[5000...]),
-                    ]
+                #expect(try await queue.write(buffer[..<count], to: output) == count)
+                let host = try await queue.allocate(byteCount: count - 11)
+                try await queue.write(buffer[11...], to: host[...])
+                #expect(host.withUnsafeBytes { Salted().matches($0, at: 11) })
+                let other = try machine.device.makeBuffer(byteCount: count)
+                try await queue.read(from: host[...], into: other[11...])
+                let isThereToo = Salted().matches(machine.contents(other)[11...], at: 11)
+                #expect(isThereToo)
+
+                let staging = queue.capabilities.features.first { $0.name == "GPU staging" }
+                #expect(staging?.isAvailable == rung.imports)
+                try await output.close()
+            }
+            let isWritten = Salted().matches(scratch.contents("out"))
+            #expect(isWritten)
+        }
+
+        /// Bytes that the host has written to memory that must be flushed are there for the device, whichever way they came.
+        @Test(arguments: [MemoryRung.rebarNonCoherent, .rebar, .unified])
+        func directLandingShowsTheDeviceWhatEveryCallRead(_ rung: MemoryRung) async throws {
+            let count = 300_000
+            let path = scratch.make("in", count: count)
+            for inlineLimit in [0, 4096, 1 << 20] {
+                try await FakeMachine.run(rung.configuration, queue: { $0.inlineLimit = inlineLimit }) { machine in
+                    let queue = machine.queue
+                    let file = try await queue.open(path)
+                    let buffers = try (0..<3).map { _ in try machine.device.makeBuffer(byteCount: count) }
+                    try #require(buffers[0].storage.mapped != nil, "the fake has memory that host and device share")
+                    let submits = machine.submitCount
+
+                    #expect(try await queue.read(from: file, at: 100, into: buffers[0][100...]) == count - 100)
+                    let requests = { (buffer: GPUBuffer) in
+                        [
+                            StorageRequest.read(from: file, at: 100, into: buffer[100..<5000]),
+                            .read(from: file, at: 5000, into: buffer[5000...]),
+                        ]
+                    }
+                    for result in await queue.perform(requests(buffers[1])) { #expect(result.success != nil) }
+                    for await completion in queue.completions(of: requests(buffers[2])) {
+                        #expect(completion.result.success != nil)
+                    }
+                    for buffer in buffers {
+                        let isThere = Salted().matches(machine.contents(buffer)[100...], at: 100)
+                        #expect(isThere)
+                    }
+                    #expect(machine.submitCount == submits, "nothing was staged")
                 }
-                for result in await queue.perform(requests(buffers[1])) { #expect(result.success != nil) }
-                for await completion in queue.completions(of: requests(buffers[2])) {
-                    #expect(completion.result.success != nil)
-                }
-                for buffer in buffers {
-                    let isThere = Salted().matches(machine.contents(buffer)[100...], at: 100)
-                    #expect(isThere)
-                }
-                #expect(machine.submitCount == submits, "nothing was staged")
             }
         }
-    }
 
-    /// A slab's import is refused later on: the requests that land there go through memory beside it.
-    @Test func importRefusedInFlightCostsNoRequest() async throws {
-        let count = 300_000
-        let path = scratch.make("in", count: 64 * count)
-        try await FakeMachine.run(.with { $0.importLimit = 3 }) { machine in
-            let file = try await machine.queue.open(path)
-            let buffer = try machine.device.makeBuffer(byteCount: 64 * count)
-            let results = await machine.queue.perform(
-                (0..<64).map {
-                    .read(from: file, at: UInt64($0 * count), into: buffer[$0 * count..<($0 + 1) * count])
-                })
-            #expect(results.allSatisfy { $0.success == count })
-            try await withThrowingTaskGroup(of: Void.self) { group in
-                for index in 0..<64 {
-                    group.addTask {
-                        let range = index * count..<(index + 1) * count
-                        try await machine.queue.read(from: file, at: UInt64(range.lowerBound), into: buffer[range])
+        /// A slab's import is refused later on: the requests that land there go through memory beside it.
+        @Test func importRefusedInFlightCostsNoRequest() async throws {
+            let count = 300_000
+            let path = scratch.make("in", count: 64 * count)
+            try await FakeMachine.run(.with { $0.importLimit = 3 }) { machine in
+                let file = try await machine.queue.open(path)
+                let buffer = try machine.device.makeBuffer(byteCount: 64 * count)
+                let results = await machine.queue.perform(
+                    (0..<64).map {
+                        .read(from: file, at: UInt64($0 * count), into: buffer[$0 * count..<($0 + 1) * count])
+                    })
+                #expect(results.allSatisfy { $0.success == count })
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    for index in 0..<64 {
+                        group.addTask {
+                            let range = index * count..<(index + 1) * count
+                            try await machine.queue.read(from: file, at: UInt64(range.lowerBound), into: buffer[range])
+                        }
                     }
+                    try await group.waitForAll()
                 }
-                try await group.waitForAll()
+                let isThere = Salted().matches(machine.contents(buffer))
+                #expect(isThere)
             }
-            let isThere = Salted().matches(machine.contents(buffer))
-            #expect(isThere)
         }
     }
 }
