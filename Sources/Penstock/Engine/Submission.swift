@@ -151,7 +151,7 @@ final class SubmissionPool: Sendable {
 
     private static let keptSingles = 1024
     private static let keptBatches = 16
-    private static let largestKeptBatch = 1024
+    static let largestKeptBatch = 1024
 
     private let state = Locked(State())
 

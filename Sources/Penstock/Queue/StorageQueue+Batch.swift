@@ -2,7 +2,7 @@ extension StorageQueue {
     /// Performs many requests with one suspension, each with its own result.
     ///
     /// Requests are issued by priority, in order within one. What is in the page cache is read on the caller's own thread
-    /// as long as that is little; the rest goes to the ring in one message. Cancelling the task cancels all of them.
+    /// as long as that is little; the rest goes to the ring, a thousand at a time. Cancelling the task cancels all of them.
     ///
     /// - Returns: A result for each request, in the order given: the bytes moved, or the error.
     /// - Complexity: O(*n*). Of heap memory, only the result array is allocated, once the queue has warmed up;
@@ -28,12 +28,14 @@ extension StorageQueue {
         results.reserveCapacity(requests.count)
         var apart: [Int] = []
         var next = 0
+        // Several reads' worth: what is cached is cheaper here than anywhere, but the caller's thread has other tasks.
+        var inlineBudget = 4 * core.inlineLimit
         // What lands in staging memory goes to its device while the next requests are read, a little at a time, so that
         // it is still in the processor's cache when it is copied.
         var ahead: Submission?
         var waiting: [Submission] = []
         while next < requests.count {
-            let made = core.makeBatch(requests, from: &next, into: &results, merging: true)
+            let made = core.makeBatch(requests, from: &next, into: &results, &inlineBudget)
             made.forEach { $0.label = label }
             if next == requests.count, ahead == nil, waiting.isEmpty, let only = made.only {
                 await core.run(only)
@@ -135,9 +137,6 @@ extension StorageRequest {
 }
 
 extension QueueCore {
-    /// Checks the requests, reads inline what is cached, and collects the rest into a submission. `results` then holds
-    /// the result of what is done, and what the inline path has read of what is not.
-    ///
     /// What has become of requests that are not done yet.
     struct Batch {
         /// Those that the ring thread has to read or write.
@@ -156,54 +155,64 @@ extension QueueCore {
     /// Requests on their way into a batch.
     struct Making {
         let requests: [StorageRequest]
-        let merging: Bool
-        let isCancelled: Bool
-        let taskPriority: StoragePriority
+        /// The requests that this batch has at most.
+        let capacity: Int
+        /// Whether bytes may land in staging memory, and a record stand for several adjacent requests.
+        let landsAndMerges: Bool
+        let isCancelled = Task.isCancelled
+        let taskPriority = StoragePriority(Task.currentPriority)
         var batch = Batch()
         /// Bytes that may be read on the caller's thread.
         var inlineBudget: Int
         /// Bytes left in the staging memory of what lands.
         var room = 0
+        /// Whether the next request is another batch's.
         var isFull = false
-        var maySettle = true
+        /// Whether the request has found no place here and is to be made again in the next batch.
+        var isSentBack = false
     }
 
     /// A batch of all requests, none of which lands on the caller's thread.
     func makeBatch(_ requests: [StorageRequest], into results: inout [Result<Int, StorageError>]) -> Submission {
         var next = 0
-        let batch = makeBatch(requests, from: &next, into: &results, merging: false, landing: false)
-        return batch.waiting ?? pool.take(2)
+        let making = Making(
+            requests: requests, capacity: requests.count, landsAndMerges: false, inlineBudget: 4 * inlineLimit)
+        return makeBatch(making, from: &next, into: &results).batch.waiting ?? pool.take(2)
     }
 
     /// What is read into staging memory at a time on a caller's thread: half of a processor's second cache.
     private static let landingBytes = 512 << 10
 
-    /// The same for the requests from `next` on, until so much has landed in staging memory that it should go on.
-    ///
-    /// - Parameters:
-    ///   - merging: Whether a record may stand for several adjacent requests.
-    ///   - landing: Whether bytes may land in staging memory.
+    /// A batch of the requests from `next` on, until so much has landed in staging memory that it should go on.
     func makeBatch(
         _ requests: [StorageRequest], from next: inout Int, into results: inout [Result<Int, StorageError>],
-        merging: Bool, landing: Bool = true
+        _ inlineBudget: inout Int
     ) -> Batch {
-        // Several reads' worth: what is cached is cheaper here than anywhere, but the caller's thread has other tasks.
-        var making = Making(
-            requests: requests, merging: merging, isCancelled: Task.isCancelled,
-            taskPriority: StoragePriority(Task.currentPriority), inlineBudget: 4 * inlineLimit)
-        making.isFull = !landing
-        while next < requests.count, !landing || !making.isFull {
+        // No more than the pool keeps: however many requests there are, the next call finds its memory there.
+        let capacity = min(requests.count - next, SubmissionPool.largestKeptBatch)
+        let made = makeBatch(
+            Making(requests: requests, capacity: capacity, landsAndMerges: true, inlineBudget: inlineBudget),
+            from: &next, into: &results)
+        inlineBudget = made.inlineBudget
+        return made.batch
+    }
+
+    /// Checks the requests, reads inline what is cached, and collects the rest into submissions. `results` then holds
+    /// the result of what is done, and what the inline path has read of what is not.
+    private func makeBatch(
+        _ making: consuming Making, from next: inout Int, into results: inout [Result<Int, StorageError>]
+    ) -> Making {
+        let end = next + making.capacity
+        while next < end, !making.isFull {
             do throws(StorageError) {
-                results.append(.success(try add(requests[next], next, to: &making)))
+                results.append(.success(try add(making.requests[next], next, to: &making)))
             } catch {
                 results.append(.failure(error))
             }
-            // A full landing place sends the request back.
-            if making.maySettle { next += 1 } else { results.removeLast() }
-            making.maySettle = true
+            if making.isSentBack { results.removeLast() } else { next += 1 }
         }
         making.batch.waiting?.sortByPriority()
-        return making.batch
+        return making
     }
 
     /// Does what can be done of a request at once, and adds the rest to the batch. Returns the bytes done.
@@ -234,7 +243,7 @@ extension QueueCore {
         fill(&record, request, index)
         let isDirect = transfer.file.caching == .direct || (inline.isCold && transfer.file.caching == .automatic)
         record.mayMerge =
-            making.merging && isRead && isDirect && inline.count == 0 && record.deadline == .max
+            making.landsAndMerges && isRead && isDirect && inline.count == 0 && record.deadline == .max
         let batch = waiting(&making)
         if batch.count > 0, batch.records[batch.count - 1].absorb(record, limit: configuration.pieceSize) {
             return inline.count
@@ -283,7 +292,7 @@ extension QueueCore {
             let sink = try sinkIndex(of: slice)
             record.sink = Int8(sink)
             record.target = slice.target
-            if isRead, !making.isFull, try land(&record, transfer, slice, sink, &making) { return 0 }
+            if isRead, making.landsAndMerges, try land(&record, transfer, slice, sink, &making) { return 0 }
         }
         waiting(&making).append(record)
         return done
@@ -300,7 +309,7 @@ extension QueueCore {
 
     private func waiting(_ making: inout Making) -> Submission {
         if let waiting = making.batch.waiting { return waiting }
-        let batch = pool.take(max(making.requests.count, 2))
+        let batch = pool.take(max(making.capacity, 2))
         making.batch.waiting = batch
         return batch
     }
@@ -321,7 +330,7 @@ extension QueueCore {
             Self.landingAlignment % alignment == 0 || start == 0
         else {
             making.isFull = true
-            making.maySettle = false
+            making.isSentBack = true
             return true
         }
         var transfer = transfer
@@ -361,9 +370,9 @@ extension QueueCore {
     }
 
     private func startLanding(_ transfer: Transfer, _ sink: Int, _ making: inout Making) -> Submission.Landing? {
-        let wanted = min(Self.landingBytes, making.requests.count * max(transfer.length, SlabArena.smallestBlock))
+        let wanted = min(Self.landingBytes, making.capacity * max(transfer.length, SlabArena.smallestBlock))
         guard let block = sinks[sink].staging.take(max(wanted, transfer.length)) else { return nil }
-        let batch = pool.take(max(making.requests.count, 2))
+        let batch = pool.take(max(making.capacity, 2))
         let landing = Submission.Landing(sink: sink, block: block)
         batch.landing = landing
         making.batch.landed = batch

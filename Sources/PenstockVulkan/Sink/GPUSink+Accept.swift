@@ -9,11 +9,11 @@ extension GPUSink {
         if copies.count == 1, !work.isFailed, let details = Self.details(of: copies[0]), !details.after.isEmpty,
             !device.isLost, !isReached(details.after)
         {
-            guard !isStopping else { return refuse(work, .queueClosed) }
-            guard canWaitForOthers() else { return refuse(work, .unavailable) }
+            guard !isStopping else { return giveBack(work, .init(token: work.token, failure: .queueClosed)) }
+            guard canWaitForOthers() else { return giveBack(work, .init(token: work.token, failure: .unavailable)) }
             held.append(Held(work: work, copy: copies[0], details: details))
         } else if isStopping, !device.submits {
-            refuse(work, .queueClosed)
+            giveBack(work, .init(token: work.token, failure: .queueClosed))
         } else {
             add(work, copies)
         }
@@ -21,20 +21,32 @@ extension GPUSink {
 
     func withdraw(_ token: UInt32) {
         guard let index = held.firstIndex(where: { $0.work.token == token }) else { return }
-        refuse(held.remove(at: index).work, .cancelled)
+        letGo(held.remove(at: index), .init(token: token, failure: .cancelled))
     }
 
     func stop() {
         isStopping = true
-        for item in held { refuse(item.work, .queueClosed) }
+        for item in held { letGo(item, .init(token: item.work.token, failure: .queueClosed)) }
         held = []
         // Nobody would record them any more.
         if !device.submits { dropPending { SinkResult(token: $0, failure: .queueClosed) } }
     }
 
-    func refuse(_ work: SinkWork, _ failure: StorageError.Code.Kind) {
+    /// Work of which nothing has happened.
+    func giveBack(_ work: SinkWork, _ result: SinkResult) {
         if work.intoDevice, let block = work.block { staging.release(block) }
-        results.append(SinkResult(token: work.token, failure: failure))
+        results.append(result)
+    }
+
+    /// The same of work that was held.
+    func letGo(_ item: Held, _ result: SinkResult) {
+        forget(item.details.after)
+        giveBack(item.work, result)
+    }
+
+    /// The application may destroy its semaphores as soon as its calls return: nobody may sleep on them any more.
+    func forget(_ points: [GPUSemaphorePoint]) {
+        for point in points { afterWaiter?.forget(point.semaphore) }
     }
 
     /// Whether there is a thread that sleeps for the application's semaphores; made when it is first needed.
@@ -54,7 +66,9 @@ extension GPUSink {
     }
 
     func add(_ work: SinkWork, _ copies: UnsafeBufferPointer<SinkCopy>) {
-        guard !device.isLost else { return fail(work, VulkanFailure(VK_ERROR_DEVICE_LOST, "")) }
+        guard !device.isLost else {
+            return giveBack(work, SinkResult(token: work.token, VulkanFailure(VK_ERROR_DEVICE_LOST, "")))
+        }
         var slab: StagingSlabs.Slab?
         if let block = work.block {
             switch slabs.slab(of: block) {
@@ -72,7 +86,10 @@ extension GPUSink {
                 }
                 item.details = details
                 if let slab { add(copies[index], work, slab, &item, details) }
-                if work.isLast { finish(details, work, copies[index]) }
+                if work.isLast, details.hasBegun {
+                    finish(details, work, target: copies[index].target)
+                    item.ending = work
+                }
             } else if let slab {
                 add(copies[index], work, slab, &item, nil)
             }
@@ -83,16 +100,20 @@ extension GPUSink {
 
     /// Work that cannot be done; but if it is its request's last, what earlier work has begun is still to be ended.
     func fail(_ work: SinkWork, _ copies: UnsafeBufferPointer<SinkCopy>, _ result: SinkResult) {
-        guard work.isLast, copies.count == 1, let details = Self.details(of: copies[0]), details.hasBegun else {
-            if work.intoDevice, let block = work.block { staging.release(block) }
-            return results.append(result)
-        }
+        guard work.isLast, copies.count == 1, let details = Self.details(of: copies[0]), details.image != nil,
+            details.hasBegun
+        else { return giveBack(work, result) }
+        if work.intoDevice, let block = work.block { staging.release(block) }
+        end(work, details, result)
+    }
+
+    /// Ends an image's transfer that has begun and has failed: only its layout is still to come.
+    func end(_ work: SinkWork, _ details: TransferDetails, _ result: SinkResult) {
         var failed = work
+        failed.block = nil
         failed.isFailed = true
-        finish(details, failed, copies[0])
-        pending.append(
-            InFlight(
-                token: work.token, block: work.intoDevice ? work.block : nil, details: details, failure: result))
+        finish(details, failed, target: nil)
+        pending.append(InFlight(token: work.token, details: details, ending: failed, failure: result))
     }
 
     var pendingBytes: Int { uploads.bytes + downloads.bytes + imageUploads.bytes + imageDownloads.bytes }
@@ -111,17 +132,20 @@ extension GPUSink {
     }
 
     /// After a transfer's last bytes: the image's final layout, the new owner, the application's semaphores.
-    func finish(_ details: TransferDetails, _ work: SinkWork, _ copy: SinkCopy) {
-        guard details.hasBegun else { return }
+    ///
+    /// - Parameter target: The buffer; of no meaning for images.
+    func finish(_ details: TransferDetails, _ work: SinkWork, target: SinkTarget?) {
+        // The same request may be performed again.
+        details.hasBegun = false
         let families =
             details.newOwner.map { (device.queueFamily, $0) } ?? (VK_QUEUE_FAMILY_IGNORED, VK_QUEUE_FAMILY_IGNORED)
         if let image = details.image {
             barriersAfter.add(
                 image, from: image.copyLayout(intoDevice: work.intoDevice), to: image.newLayout,
                 families.0 == families.1 ? .after : .release, families: families)
-        } else if families.0 != families.1 {
+        } else if families.0 != families.1, let target {
             barriersAfter.release(
-                OpaquePointer(bitPattern: UInt(copy.target.handle))!, copy.target.offset, UInt64(details.byteCount),
+                OpaquePointer(bitPattern: UInt(target.handle))!, target.offset, UInt64(details.byteCount),
                 .release, families: families)
         }
         if !work.isFailed { details.signal.forEach(addSignal) }
@@ -158,16 +182,15 @@ extension GPUSink {
         }
     }
 
-    func fail(_ work: SinkWork, _ failure: VulkanFailure) {
-        if work.intoDevice, let block = work.block { staging.release(block) }
-        results.append(SinkResult(token: work.token, failure))
-    }
-
     /// Whether the value is larger than all that the semaphore has reached, and will by what is submitted
     /// (VUID-VkSubmitInfo2-semaphore-03882).
     func maySignal(_ point: GPUSemaphorePoint) -> Bool {
-        if let last = highestSignals[point.semaphore], last >= point.value { return false }
-        if signals.contains(where: { $0.semaphore == point.semaphore && $0.value >= point.value }) { return false }
+        func hasAsMuch(_ signals: [GPUSemaphorePoint]) -> Bool {
+            signals.contains { $0.semaphore == point.semaphore && $0.value >= point.value }
+        }
+        if hasAsMuch(signals) { return false }
+        // What the device has done may have been of another semaphore of that name, which is gone.
+        if inFlight.contains(where: { hasAsMuch($0.signals) && (timeline.value ?? .max) < $0.value }) { return false }
         return Timeline.value(of: point.semaphore, device).map { $0 < point.value } ?? true
     }
 

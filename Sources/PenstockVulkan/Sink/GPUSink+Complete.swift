@@ -49,7 +49,7 @@ extension GPUSink {
         }
         inFlight = []
         failPending(lost)
-        for item in held { fail(item.work, lost) }
+        for item in held { letGo(item, SinkResult(token: item.work.token, lost)) }
         held = []
     }
 

@@ -23,7 +23,7 @@ extension GPUSink {
                 commands.giveBack(command)
                 throw error
             }
-            took(command: command, bytes: bytes)
+            took(command: command)
         } catch {
             device.note(error.result)
             failPending(error)
@@ -34,7 +34,12 @@ extension GPUSink {
         let waiting = held
         held.removeAll(keepingCapacity: true)
         for item in waiting {
-            withUnsafePointer(to: item.copy) { accept(item.work, UnsafeBufferPointer(start: $0, count: 1)) }
+            guard device.isLost || isReached(item.details.after) else {
+                held.append(item)
+                continue
+            }
+            forget(item.details.after)
+            withUnsafePointer(to: item.copy) { add(item.work, UnsafeBufferPointer(start: $0, count: 1)) }
         }
     }
 
@@ -96,54 +101,55 @@ extension GPUSink {
     }
 
     /// What was pending is on the device.
-    func took(command: Int?, bytes: Int) {
+    func took(command: Int?) {
         lastValue += 1
         for index in pending.indices {
             guard let details = pending[index].details, details.endsOnSubmit else { continue }
             details.submittedValue.store(lastValue, ordering: .releasing)
-            results.append(SinkResult(token: pending[index].token))
+            results.append(pending[index].failure ?? SinkResult(token: pending[index].token))
             pending[index].isReported = true
         }
         var work = spareWork.popLast() ?? []
         swap(&work, &pending)
-        inFlight.append(Submission(value: lastValue, command: command, bytes: bytes, work: work))
-        noteSignals()
+        inFlight.append(Submission(value: lastValue, command: command, signals: signals, work: work))
         waits.removeAll(keepingCapacity: true)
         signals.removeAll(keepingCapacity: true)
-    }
-
-    /// The application's semaphores will reach these values: later ones must be larger.
-    func noteSignals() {
-        guard !signals.isEmpty else { return }
-        if highestSignals.count >= Self.keptSignals {
-            // What has been reached need not be remembered: the semaphore itself says so.
-            highestSignals = highestSignals.filter { semaphore, value in
-                Timeline.value(of: semaphore, device).map { $0 < value } ?? false
-            }
-        }
-        for point in signals {
-            highestSignals[point.semaphore] = max(point.value, highestSignals[point.semaphore] ?? 0)
-        }
     }
 
     /// Records everything that waits into a command buffer of the application's, which is to signal the returned point.
     func recordPending(into buffer: VkCommandBuffer) -> GPUSemaphorePoint? {
         if !held.isEmpty { releaseHeld() }
         guard !pending.isEmpty else { return nil }
-        let bytes = pendingBytes
         record(into: buffer)
-        took(command: nil, bytes: bytes)
+        took(command: nil)
         return GPUSemaphorePoint(timeline.handle, lastValue)
     }
 
-    func failPending(_ failure: VulkanFailure) { dropPending { SinkResult(token: $0, failure) } }
+    /// What was to be submitted cannot be.
+    func failPending(_ failure: VulkanFailure) {
+        // Images that earlier submissions have begun are still to be brought into the layout that was promised.
+        let endings = device.isLost ? [] : pending.filter(endsWhatWasSubmitted)
+        dropPending(but: endings.map(\.token)) { SinkResult(token: $0, failure) }
+        for item in endings {
+            item.details!.hasBegun = true
+            if let block = item.block { staging.release(block) }
+            end(item.ending!, item.details!, SinkResult(token: item.token, failure))
+        }
+    }
+
+    private func endsWhatWasSubmitted(_ item: InFlight) -> Bool {
+        guard item.ending != nil, item.failure == nil, let details = item.details, details.image != nil else {
+            return false
+        }
+        return !pending.contains { $0.begins && $0.details === details }
+    }
 
     /// Ends everything that has not gone to the device.
-    func dropPending(_ result: (UInt32) -> SinkResult) {
+    func dropPending(but kept: [UInt32] = [], _ result: (UInt32) -> SinkResult) {
         for item in pending {
             // What was not submitted has not happened to the image either.
             if item.begins { item.details?.hasBegun = false }
-            end(item, result(item.token))
+            if !kept.contains(item.token) { end(item, result(item.token)) }
         }
         pending.removeAll(keepingCapacity: true)
         uploads = CopyBatch()

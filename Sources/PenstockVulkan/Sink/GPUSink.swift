@@ -37,6 +37,8 @@ final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread 
         var isReported = false
         /// It brings its image into the layout for copies.
         var begins = false
+        /// It brings its image out of that layout again; the work that does so.
+        var ending: SinkWork?
         /// It only ends what has failed already, in this way.
         var failure: SinkResult?
     }
@@ -45,7 +47,8 @@ final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread 
         var value: UInt64
         /// Nil: the application's own.
         var command: Int?
-        var bytes: Int
+        /// What it signals of the application's.
+        var signals: [GPUSemaphorePoint]
         var work: [InFlight]
     }
 
@@ -97,9 +100,6 @@ final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread 
     var results: [SinkResult] = []
     var spareWork: [[InFlight]] = []
     var lastValue: UInt64 = 0
-    /// The largest value of each of the application's semaphores that has been submitted.
-    var highestSignals: [OpaquePointer: UInt64] = [:]
-    static let keptSignals = 64
     var isOpen = true
     var isStopping = false
 

@@ -11,6 +11,8 @@ final class TimelineWaiter: @unchecked Sendable {  // `state` is guarded by `mut
         var point: GPUSemaphorePoint?
         /// What the thread sleeps for at this moment.
         var sleepsFor: GPUSemaphorePoint?
+        /// What it sleeps for is of no interest any more.
+        var isForgotten = false
         var wakesOnTimeout = false
         var isStopping = false
     }
@@ -21,6 +23,7 @@ final class TimelineWaiter: @unchecked Sendable {  // `state` is guarded by `mut
     private var state = State()
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private let armed = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+    private let woken = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
     private var thread: RingThread?
 
     /// - Parameter patience: Nanoseconds; `.max` only if what is waited for is sure to come before ``stop()``.
@@ -33,6 +36,8 @@ final class TimelineWaiter: @unchecked Sendable {  // `state` is guarded by `mut
         pthread_mutex_init(mutex, nil)
         armed.initialize(to: pthread_cond_t())
         pthread_cond_init(armed, nil)
+        woken.initialize(to: pthread_cond_t())
+        pthread_cond_init(woken, nil)
         // Unretained: `stop` joins the thread before the waiter goes.
         nonisolated(unsafe) let pointer = Unmanaged.passUnretained(self).toOpaque()
         thread = try RingThread(name: name) {
@@ -43,6 +48,8 @@ final class TimelineWaiter: @unchecked Sendable {  // `state` is guarded by `mut
     deinit {
         pthread_cond_destroy(armed)
         armed.deallocate()
+        pthread_cond_destroy(woken)
+        woken.deallocate()
         pthread_mutex_destroy(mutex)
         mutex.deallocate()
     }
@@ -58,6 +65,17 @@ final class TimelineWaiter: @unchecked Sendable {  // `state` is guarded by `mut
         if let asleep = state.sleepsFor, asleep.semaphore == point.semaphore, asleep.value <= point.value { return }
         state.point = point
         pthread_cond_signal(armed)
+    }
+
+    /// Returns once the thread does not use the semaphore, nor will: it may be destroyed. Takes as long as the thread's
+    /// patience at most.
+    func forget(_ semaphore: OpaquePointer) {
+        pthread_mutex_lock(mutex)
+        defer { pthread_mutex_unlock(mutex) }
+        if state.point?.semaphore == semaphore { state.point = nil }
+        guard state.sleepsFor?.semaphore == semaphore else { return }
+        state.isForgotten = true
+        while state.sleepsFor?.semaphore == semaphore { pthread_cond_wait(woken, mutex) }
     }
 
     /// Ends the thread.
@@ -85,9 +103,12 @@ final class TimelineWaiter: @unchecked Sendable {  // `state` is guarded by `mut
             let result = sleep(point)
             pthread_mutex_lock(mutex)
             state.sleepsFor = nil
-            if result == VK_TIMEOUT, !state.wakesOnTimeout {
+            let isForgotten = state.isForgotten
+            state.isForgotten = false
+            pthread_cond_signal(woken)
+            if result == VK_TIMEOUT, isForgotten || !state.wakesOnTimeout {
                 // On with it, unless there is something else to wait for.
-                if state.point == nil { state.point = point }
+                if state.point == nil, !isForgotten { state.point = point }
                 continue
             }
             pthread_mutex_unlock(mutex)

@@ -19,7 +19,7 @@ final class TransferDetails: @unchecked Sendable {  // constant but for atomics 
     let image: ImageTransfer?
     /// Of a buffer: how much of it the new owner gets.
     let byteCount: Int
-    /// Ring thread: the image has been brought into the layout for copies.
+    /// Ring thread: the image has been brought into the layout for copies, and not yet into its final one.
     var hasBegun = false
 
     init(

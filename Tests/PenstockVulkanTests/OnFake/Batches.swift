@@ -10,6 +10,40 @@ extension DevicesInTurn {
     @Suite(.timeLimit(.minutes(5))) struct BatchesOnFake {
         private let scratch = Scratch()
 
+        /// A request is a value: the image is brought from layout to layout each time.
+        @Test(arguments: [0, 1 << 20], [100, 1500])
+        func sameRequestsMayBePerformedAgain(_ inlineLimit: Int, _ height: Int) async throws {
+            let size = 1024 * height
+            let path = scratch.make("in", count: 4 * size)
+            try await FakeMachine.run(queue: { $0.inlineLimit = inlineLimit }) { machine in
+                let queue = machine.queue
+                let file = try await queue.open(path, .readWrite)
+                let output = try await queue.open(scratch.file("out"), [.readWrite, .create])
+                let images = try (0..<2).map { _ in
+                    try machine.device.makeImage(
+                        .init(format: VK_FORMAT_R8G8B8A8_UNORM.rawValue, width: 256, height: height, arrayLayers: 2))
+                }
+                let reads = images.map { StorageRequest.read(from: file, into: $0.whole(to: .shaderReadOnly)) }
+                let writes = images.map {
+                    StorageRequest.write($0.whole(from: .shaderReadOnly, to: .general), to: output)
+                }
+                for _ in 0..<3 {
+                    #expect(await queue.perform(reads).allSatisfy { $0.success == 2 * size })
+                    for image in images { #expect(machine.layout(image, layer: 1) == .shaderReadOnly) }
+                    #expect(await queue.perform(writes).allSatisfy { $0.success == 2 * size })
+                    for image in images { #expect(machine.layout(image, layer: 1) == .general) }
+                }
+                var rounds = 0
+                for request in reads {
+                    for await completion in queue.completions(of: [request]) {
+                        #expect(completion.result.success == 2 * size)
+                        rounds += 1
+                    }
+                }
+                #expect(rounds == 2)
+            }
+        }
+
         @Test(arguments: [true, false], [0, 1 << 20])
         func hostBuffersAndImagesShareABatch(_ isPerformed: Bool, _ inlineLimit: Int) async throws {
             let path = scratch.make("in", count: 1 << 20)

@@ -86,6 +86,41 @@ extension DevicesInTurn {
             }
         }
 
+        /// Whichever of its submissions fails: what the earlier ones have begun is ended by one more.
+        @Test func imageWhoseLaterSubmissionFailedIsInItsFinalLayout() async throws {
+            let path = scratch.make("in", count: 8 << 20)
+            for call in 1...10 {
+                try await FakeMachine.run(.with { $0.execution = .manual }) { machine in
+                    let queue = machine.queue
+                    let file = try await queue.open(path)
+                    let image = try machine.device.makeImage(
+                        .init(format: VK_FORMAT_R8G8B8A8_UNORM.rawValue, width: 1024, height: 2048))
+                    machine.fake.fail("vkQueueSubmit2", at: call, with: VK_ERROR_OUT_OF_DEVICE_MEMORY)
+                    let ends = Log<StorageError.Code?>()
+                    let task = Task {
+                        do throws(StorageError) {
+                            _ = try await queue.read(from: file, into: image.whole(to: .shaderReadOnly))
+                            ends.add(nil)
+                        } catch {
+                            ends.add(error.code)
+                        }
+                    }
+                    try await machine.reach("the end of the read") {
+                        machine.fake.runAll()
+                        return !ends.all.isEmpty
+                    }
+                    await task.value
+                    let hasFailed = ends.all == [.deviceMemory]
+                    #expect(hasFailed || (ends.all == [nil] && machine.submitCount < call), "\(call): \(ends.all)")
+                    #expect(call < 3 ? hasFailed : true)
+                    let layout = machine.layout(image)
+                    #expect(
+                        layout == .shaderReadOnly || (call == 1 && layout == .undefined), "\(call): \(layout as Any)")
+                    #expect(try await machine.stagingInUse == 0)
+                }
+            }
+        }
+
         /// Without importing, there is one slab's memory and no more: everything goes through that.
         @Test func oneSlabIsEnough() async throws {
             let path = scratch.make("in", count: 8 << 20)

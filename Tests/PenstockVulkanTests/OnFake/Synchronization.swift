@@ -115,6 +115,42 @@ extension DevicesInTurn {
             }
         }
 
+        /// However a call ends, nobody sleeps on its semaphores any more, or asks for their values.
+        @Test func semaphoresMayBeDestroyedAsSoonAsTheirCallsHaveReturned() async throws {
+            let path = scratch.make("in", count: 10_000)
+            try await FakeMachine.run { machine in
+                let (queue, rig) = (machine.queue, machine.rig)
+                let file = try await queue.open(path)
+                let buffer = try machine.device.makeBuffer(byteCount: 10_000)
+                for round in 0..<150 {
+                    // Handles, for any thread.
+                    nonisolated(unsafe) let (after, signal) = (rig.semaphore(), rig.semaphore())
+                    let synchronization = GPUSynchronization(
+                        after: [GPUSemaphorePoint(after, 1)], signal: [GPUSemaphorePoint(signal, 1)])
+                    let deadline: ContinuousClock.Instant? = round % 3 == 0 ? .now + .milliseconds(2) : nil
+                    let task = Task {
+                        try await queue.read(
+                            from: file, into: buffer[...], deadline: deadline, synchronization: synchronization)
+                    }
+                    // Asleep on it, or about to be.
+                    if deadline == nil, round % 2 == 0 {
+                        try await machine.reach("held") { try await machine.sinkIsBusy }
+                    }
+                    switch round % 3 {
+                    case 0: await expectError(.deadlineExceeded) { try await task.value }
+                    case 1:
+                        task.cancel()
+                        await expectError(.cancelled) { try await task.value }
+                    default:
+                        machine.signal(after, 1)
+                        #expect(try await task.value == 10_000)
+                    }
+                    rig.vk.destroySemaphore(rig.device, after, nil)
+                    rig.vk.destroySemaphore(rig.device, signal, nil)
+                }
+            }
+        }
+
         @Test func deadlineOfAHeldRequestIsCalledThat() async throws {
             let path = scratch.make("in", count: 10_000)
             try await FakeMachine.run { machine in
