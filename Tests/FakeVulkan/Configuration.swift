@@ -30,7 +30,7 @@ extension FakeVulkan {
         /// Bytes that `vkAllocateMemory` gives out before it says VK_ERROR_OUT_OF_DEVICE_MEMORY.
         package var memoryLimit: UInt64 = .max
         package var optimalBufferCopyOffsetAlignment: UInt64 = 1
-        /// What VK_EXT_memory_budget says of each heap; nil: no such extension.
+        /// What VK_EXT_memory_budget says of each heap, the usage before anything is allocated here; nil: no such extension.
         package var budget: [Budget]?
         /// Whether new memory holds a pattern instead of whatever malloc returns.
         package var poisonsFreshMemory = true

@@ -90,6 +90,7 @@ extension FakeVulkan {
                 allocatedBytes + info.allocationSize <= settings.memoryLimit
             else { return VK_ERROR_OUT_OF_DEVICE_MEMORY }
             allocatedBytes += info.allocationSize
+            allocatedBytesOfHeap[settings.memoryTypes[typeIndex].heap, default: 0] += info.allocationSize
         } else {
             importCount += 1
         }
@@ -140,7 +141,10 @@ extension FakeVulkan {
             guard let memory = fake.resolve(memory, FakeMemory.self, of: device) else { return }
             guard fake.die(memory, inUse: "VUID-vkFreeMemory-memory-00677") else { return }
             fake.allocationCount -= 1
-            if !memory.isImported { fake.allocatedBytes -= memory.size }
+            if !memory.isImported {
+                fake.allocatedBytes -= memory.size
+                fake.allocatedBytesOfHeap[memory.type.heap, default: 0] -= memory.size
+            }
             fake.imports[memory.handle] = nil
             fake.accesses[memory.handle] = nil
             memory.release()

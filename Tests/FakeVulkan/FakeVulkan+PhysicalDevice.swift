@@ -123,7 +123,8 @@ extension FakeVulkan {
                 let out = UnsafeMutableRawPointer(mutating: address)
                     .assumingMemoryBound(to: VkPhysicalDeviceMemoryBudgetPropertiesEXT.self)
                 write(budget.map(\.budget), into: &out.pointee.heapBudget)
-                write(budget.map(\.usage), into: &out.pointee.heapUsage)
+                let usages = budget.enumerated().map { $1.usage + fake.allocatedBytesOfHeap[$0, default: 0] }
+                write(usages, into: &out.pointee.heapUsage)
             }
         }
     }

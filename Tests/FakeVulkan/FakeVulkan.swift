@@ -27,6 +27,7 @@ package final class FakeVulkan: @unchecked Sendable {
 
     // Memory
     var allocatedBytes: UInt64 = 0
+    var allocatedBytesOfHeap: [Int: UInt64] = [:]
     var allocationCount = 0
     var importCount = 0
     var imports: [UInt: ClosedRange<UInt>] = [:]

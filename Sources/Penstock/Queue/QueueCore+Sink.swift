@@ -287,8 +287,11 @@ extension QueueCore {
     ) async throws(StorageError) -> Int {
         let index = try sinkIndex(of: slice)
         let staging = sinks[index].staging
+        let begin = linux_monotonic_ns()
         var start = 0
         while start < slice.count {
+            var options = options
+            options.deadlineNanoseconds = options.nanoseconds(leftSince: begin)
             let limit = Engine.largestStagedPiece
             let count =
                 slice.options?.layout?.pieceLength(at: start, limit: limit) ?? min(slice.count - start, limit)

@@ -14,7 +14,7 @@ package final class QueueCore: Sendable {
     let arena: SlabArena
     let arenaID: ObjectIdentifier
     /// The devices that requests have been made for.
-    let sinks: SinkTable
+    package let sinks: SinkTable
     let pool = SubmissionPool()
     let inlineRecorder = InlineRecorder()
     let capabilities: Capabilities

@@ -129,7 +129,8 @@ extension StorageQueue {
     ///
     /// Suspends while ``Configuration/hostMemoryLimit`` is used up. A task that holds buffers while it waits for another
     /// can wait for ever; take what is needed in one piece.
-    /// - Throws: ``StorageError/Code/memoryLimit`` when it can never be had, ``StorageError/Code/cancelled``.
+    /// - Throws: ``StorageError/Code/memoryLimit`` when it can never be had, ``StorageError/Code/cancelled``, and
+    ///   ``StorageError/Code/queueClosed`` when the queue shuts down meanwhile.
     public nonisolated func allocate(byteCount: Int) async throws(StorageError) -> HostBuffer {
         try await core.allocate(byteCount, operation: .allocate, path: nil)
     }

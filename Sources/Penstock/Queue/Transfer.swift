@@ -262,6 +262,13 @@ package struct RequestOptions {
         if let deadline { deadlineNanoseconds = Self.nanoseconds(until: deadline) }
     }
 
+    /// What is left of the time, of options that were made then.
+    func nanoseconds(leftSince begin: UInt64) -> UInt64 {
+        guard deadlineNanoseconds != .max else { return .max }
+        let passed = linux_monotonic_ns() - begin
+        return deadlineNanoseconds > passed ? deadlineNanoseconds - passed : 0
+    }
+
     static func nanoseconds(until deadline: ContinuousClock.Instant) -> UInt64 {
         let (seconds, attoseconds) = (deadline - .now).components
         guard seconds >= 0, attoseconds >= 0 else { return 0 }

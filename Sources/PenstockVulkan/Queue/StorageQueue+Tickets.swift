@@ -43,9 +43,9 @@ extension StorageQueue {
     ) async throws(StorageError) -> GPUTicket {
         let count = try await core.read(file, offset, into: slice, options)
         let details = slice.options.map { unsafeDowncast($0.details as AnyObject, to: TransferDetails.self) }
-        let semaphore = try await core.withSink(of: device) { ($0 as! GPUSink).timelinePoint }
+        let sink = core.sinks[try core.sinkIndex(of: device)] as! GPUSink
         let value = details?.submittedValue.load(ordering: .acquiring) ?? 0
-        return GPUTicket(point: GPUSemaphorePoint(semaphore.semaphore, value), count: count)
+        return GPUTicket(point: GPUSemaphorePoint(sink.timeline.handle, value), count: count)
     }
 
     /// Records everything that waits for the device into a command buffer of the application's, for devices whose

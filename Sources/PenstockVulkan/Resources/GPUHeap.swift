@@ -1,9 +1,8 @@
 import CVulkan
 import Penstock
-import Synchronization
 
 /// The memory that a device's own buffers and images are made of.
-final class GPUHeap: @unchecked Sendable {  // the device's handle is for any thread; counts are atomic
+final class GPUHeap: @unchecked Sendable {  // the device's handle is for any thread
     struct Allocation: @unchecked Sendable {  // as above
         fileprivate let place: BlockList.Place
         let memory: VkDeviceMemory
@@ -26,6 +25,8 @@ final class GPUHeap: @unchecked Sendable {  // the device's handle is for any th
     fileprivate struct State: @unchecked Sendable {  // as above
         var list: BlockList
         var blocks: [Int: Block] = [:]
+        /// Bytes of all blocks.
+        var byteCount = 0
     }
 
     private let device: VkDevice
@@ -34,7 +35,6 @@ final class GPUHeap: @unchecked Sendable {  // the device's handle is for any th
     private let physical: PhysicalDevice
     private let hasMemoryBudget: Bool
     private let configuredBudget: Int?
-    private let used = Atomic<Int>(0)
     private let state: Locked<State>
 
     init(
@@ -47,7 +47,12 @@ final class GPUHeap: @unchecked Sendable {  // the device's handle is for any th
         self.physical = physical
         self.hasMemoryBudget = hasMemoryBudget
         self.configuredBudget = configuredBudget
-        state = Locked(State(list: BlockList(bufferImageGranularity: physical.bufferImageGranularity)))
+        // What is shared must not use up a small budget at once.
+        let blockSize = min(64 << 20, max(1 << 20, (configuredBudget ?? .max) / 8))
+        let list = BlockList(
+            bufferImageGranularity: physical.bufferImageGranularity, blockSize: blockSize, dedicatedAbove: blockSize / 4
+        )
+        state = Locked(State(list: list))
     }
 
     /// Nothing is allocated any more.
@@ -55,6 +60,7 @@ final class GPUHeap: @unchecked Sendable {  // the device's handle is for any th
         state.withLock { state in
             for block in state.blocks.values { functions.freeMemory(device, block.memory, nil) }
             state.blocks = [:]
+            state.byteCount = 0
         }
     }
 
@@ -68,29 +74,28 @@ final class GPUHeap: @unchecked Sendable {  // the device's handle is for any th
             throw StorageError(
                 .notSupported, .allocate, length: size, message: "the device has no memory of this kind")
         }
-        try checkBudget(requirements.size, heap: type.heap)
-        do throws(VulkanFailure) {
-            let allocation = try state.withLock { state throws(VulkanFailure) in
-                try allocate(size, Int(requirements.alignment), type, isImage: isImage, &state)
-            }
-            used.wrappingAdd(allocation.place.range.count, ordering: .relaxed)
-            return allocation
-        } catch {
-            throw error.error(.allocate, length: size)
+        return try state.withLock { state throws(StorageError) in
+            try allocate(size, Int(requirements.alignment), type, isImage: isImage, &state)
         }
     }
 
     private func allocate(
         _ size: Int, _ alignment: Int, _ type: PhysicalDevice.MemoryType, isImage: Bool, _ state: inout State
-    ) throws(VulkanFailure) -> Allocation {
+    ) throws(StorageError) -> Allocation {
         var action = state.list.allocate(
             size, alignment: alignment, memoryType: Int(type.index), tiling: isImage ? .optimal : .linear)
         while true {
             switch action {
             case .use(let place): return state.allocation(place, type)
             case .create(let place, let byteCount):
-                do throws(VulkanFailure) {
-                    state.blocks[place.block] = try makeBlock(byteCount, type)
+                do throws(StorageError) {
+                    try checkBudget(byteCount, heap: type.heap, state)
+                    do throws(VulkanFailure) {
+                        state.blocks[place.block] = try makeBlock(byteCount, type)
+                    } catch {
+                        throw error.error(.allocate, length: size)
+                    }
+                    state.byteCount += byteCount
                     return state.allocation(place, type)
                 } catch {
                     for block in state.list.releaseEmptyBlocks() { freeBlock(block, &state) }
@@ -119,29 +124,29 @@ final class GPUHeap: @unchecked Sendable {  // the device's handle is for any th
     private func freeBlock(_ number: Int, _ state: inout State) {
         guard let block = state.blocks.removeValue(forKey: number) else { return }
         functions.freeMemory(device, block.memory, nil)
+        state.byteCount -= block.size
     }
 
     func free(_ allocation: Allocation) {
         state.withLock { state in
             if let empty = state.list.free(allocation.place) { freeBlock(empty, &state) }
         }
-        used.wrappingSubtract(allocation.place.range.count, ordering: .relaxed)
     }
 
     // MARK: Budget
 
-    private func checkBudget(_ size: UInt64, heap: Int) throws(StorageError) {
+    private func checkBudget(_ size: Int, heap: Int, _ state: State) throws(StorageError) {
         let left: Int
         if hasMemoryBudget {
             left = budgetLeft(heap: heap)
         } else if let configuredBudget {
-            left = configuredBudget - used.load(ordering: .relaxed)
+            left = configuredBudget - state.byteCount
         } else {
             return
         }
-        guard size <= Int.max, Int(size) <= left else {
+        guard size <= left else {
             throw StorageError(
-                .deviceMemory, .allocate, length: Int(clamping: size),
+                .deviceMemory, .allocate, length: size,
                 message: "the GPU's memory budget has \(max(0, left)) bytes left; free some buffers")
         }
     }

@@ -137,7 +137,8 @@ extension GPUImage {
     public func level(
         _ mip: Int, layer: Int = 0, from old: GPUImageLayout = .undefined, to new: GPUImageLayout = .shaderReadOnly
     ) -> Region {
-        parts([Part(mip: mip, layers: layer..<layer + 1)], from: old, to: new)
+        // The last number there is has no next one, and no image so many layers.
+        parts([Part(mip: mip, layers: layer..<max(layer, layer &+ 1))], from: old, to: new)
     }
 }
 
@@ -146,7 +147,8 @@ extension GPUImage.Part {
         // A level that does not exist has no size; the check that follows says so.
         let level = (0..<shape.mipLevels).contains(mip) ? shape.extent(ofMip: mip) : shape.extent
         return ImageCopy.Part(
-            mip: mip, firstLayer: layers.lowerBound, layerCount: layers.count, offset: TexelOffset(x: x, y: y, z: z),
+            mip: mip, firstLayer: layers.lowerBound, layerCount: layers.safeCount,
+            offset: TexelOffset(x: x, y: y, z: z),
             extent: TexelExtent(
                 width: width ?? level.width &- x, height: height ?? level.height &- y, depth: depth ?? level.depth &- z),
             rowPitch: rowPitch)

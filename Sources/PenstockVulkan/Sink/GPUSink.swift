@@ -4,7 +4,7 @@ import Synchronization
 
 /// One queue's way to one device: staging, batched copies, and a timeline that says what is done.
 ///
-/// Everything but `staging` and `features` belongs to the ring thread.
+/// Everything but `staging`, `features` and the timeline's handle belongs to the ring thread.
 final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread makes every call, see ``StorageSink``
     /// Work that may not go to the device yet.
     struct Held {
@@ -66,7 +66,6 @@ final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread 
     let features: [Capabilities.Feature]
 
     var staging: SlabArena { slabs.arena }
-    var timelinePoint: GPUSemaphorePoint { GPUSemaphorePoint(timeline.handle, lastValue) }
 
     #if !DEBUG
     @exclusivity(unchecked)

@@ -123,6 +123,7 @@ extension DevicesInTurn {
                         (plain, []), (plain, [.init(mip: 6)]), (plain, [.init(mip: -1)]),
                         (plain, [.init(layers: 3..<4)]),
                         (plain, [.init(layers: 1..<1)]), (plain, [.init(layers: -1..<1)]),
+                        (plain, [.init(layers: .min ..< .max)]), (plain, [.init(layers: .max ..< .max)]),
                         (plain, [.init(), .init()]),
                         (plain, [part { $0.width = 65 }]), (plain, [part { $0.width = 0 }]),
                         (plain, [part { $0.x = -1 }]), (plain, [part { $0.x = 64 }]), (plain, [part { $0.x = .max }]),
@@ -146,8 +147,11 @@ extension DevicesInTurn {
                         let results = await queue.perform([.read(from: file, into: region)])
                         #expect(results[0].code == .invalidRange, "\(index)")
                     }
-                    let outside = plain.level(9)
-                    await expectFailure(.invalidRange) { try await queue.read(from: file, into: outside) }
+                    for outside in [
+                        plain.level(9), plain.level(.max), plain.level(0, layer: .max), plain.level(.min, layer: .min),
+                    ] {
+                        await expectFailure(.invalidRange) { try await queue.read(from: file, into: outside) }
+                    }
                     // Sizes that do not fit, of host memory.
                     await expectFailure(.invalidRange) { try await queue.read(from: host[...], into: plain.whole()) }
                 }

@@ -185,5 +185,31 @@ extension DevicesInTurn {
                 _ = try machine.device.makeBuffer(byteCount: 10 << 20)
             }
         }
+
+        /// What is shared counts whole, however many allocate at once; and small ones do not take it all.
+        @Test(arguments: [true, false])
+        func budgetHoldsForMemoryNotForBuffers(_ isDrivers: Bool) async throws {
+            let budget = 10 << 20
+            let configuration = FakeVulkan.Configuration.with {
+                if isDrivers {
+                    $0.budget = [.init(budget: UInt64(budget), usage: 0), .init(budget: 8 << 30, usage: 0)]
+                }
+            }
+            try await FakeMachine.run(configuration, adopting: { adoption, _ in adoption.memoryBudget = budget }) {
+                machine in
+                let made = await withTaskGroup(of: GPUBuffer?.self) { group in
+                    for index in 0..<60 {
+                        let size = [4096, 300_000, 1 << 20][index % 3]
+                        group.addTask { try? machine.device.makeBuffer(byteCount: size) }
+                    }
+                    return await group.reduce(into: []) { $0.append($1) }.compactMap { $0 }
+                }
+                #expect(machine.fake.liveMemoryBytes <= UInt64(budget))
+                let bytes = made.reduce(0) { $0 + $1.count }
+                #expect(bytes > budget / 2, "\(bytes)")
+                #expect(made.count < 60)
+                withExtendedLifetime(made) {}
+            }
+        }
     }
 }
