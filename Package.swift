@@ -74,10 +74,14 @@ let package = Package(
         ),
         // seccomp, mounts and fast byte patterns, which Swift cannot call or a debug build is too slow for.
         .target(name: "CTestShims", path: "Tests/CTestShims"),
+        .target(
+            name: "TestSupport",
+            dependencies: ["CTestShims", "Penstock", .product(name: "SystemPackage", package: "swift-system")],
+            path: "Tests/TestSupport", swiftSettings: swiftSettings),
         .testTarget(
             name: "PenstockTests",
             dependencies: [
-                "CTestShims", "Penstock", "PenstockTesting",
+                "CTestShims", "Penstock", "PenstockTesting", "TestSupport",
                 .product(name: "SystemPackage", package: "swift-system"),
             ],
             swiftSettings: swiftSettings
@@ -89,7 +93,7 @@ let package = Package(
             name: "PenstockVulkanTests",
             dependencies: [
                 "CTestShims", "CVulkan", "FakeVulkan", "Penstock", "PenstockTesting", "PenstockVulkan",
-                .product(name: "SystemPackage", package: "swift-system"),
+                "TestSupport", .product(name: "SystemPackage", package: "swift-system"),
             ],
             swiftSettings: swiftSettings
         ),

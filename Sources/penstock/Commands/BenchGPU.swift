@@ -61,7 +61,7 @@ struct BenchGPU: AsyncParsableCommand {
             }
             return [
                 pair(title, { .stagingRing($0) }, target: 1.0),
-                pair(title + ", and one at a time", { .submitEach($0) }, target: size <= 65536 ? 5 : nil),
+                pair(title + ", against one submit each", { .submitEach($0) }, target: size <= 65536 ? 5 : nil),
             ]
         }
     }

@@ -2,6 +2,7 @@ import CTestShims
 import Glibc
 import Penstock
 import SystemPackage
+import TestSupport
 import Testing
 
 /// What concerns a whole process (its environment, its limits, its counts) is tested in one of its own.

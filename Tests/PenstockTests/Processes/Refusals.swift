@@ -2,6 +2,7 @@ import CTestShims
 import Glibc
 import Synchronization
 import SystemPackage
+import TestSupport
 import Testing
 
 @testable import Penstock

@@ -1,4 +1,5 @@
 import Penstock
+import TestSupport
 import Testing
 
 /// Many requests, one suspension, each with a result of its own in the order asked.

@@ -1,6 +1,7 @@
 import Penstock
 import PenstockTesting
 import SystemPackage
+import TestSupport
 import Testing
 
 /// Cancelled at any point, a call ends once, and its memory is the caller's alone from then on.

@@ -1,4 +1,5 @@
 import Penstock
+import TestSupport
 import Testing
 
 /// A file as a sequence: whole, in order, ahead of its use but never far ahead.

@@ -1,6 +1,7 @@
 import Penstock
 import PenstockTesting
 import SystemPackage
+import TestSupport
 import Testing
 
 /// A file closes after its last request, once, and says so afterwards.

@@ -1,4 +1,5 @@
 import Penstock
+import TestSupport
 import Testing
 
 /// Completions as they happen: each once, and none is lost when the loop is left.

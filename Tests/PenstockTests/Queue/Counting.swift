@@ -1,4 +1,5 @@
 import Penstock
+import TestSupport
 import Testing
 
 /// What the queue says it did is what it did.

@@ -1,5 +1,6 @@
 import Penstock
 import SystemPackage
+import TestSupport
 import Testing
 
 /// Empty, past the end, too large, out of range: a count or a typed error, never a trap.

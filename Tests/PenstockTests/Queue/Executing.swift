@@ -1,5 +1,6 @@
 import Glibc
 import Penstock
+import TestSupport
 import Testing
 
 /// The queue's thread as an executor: jobs and tasks run on it, and it knows itself.

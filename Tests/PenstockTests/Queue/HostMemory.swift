@@ -1,4 +1,5 @@
 import Penstock
+import TestSupport
 import Testing
 
 /// Buffers: page-aligned, reused, never more than the limit, and whoever waits is served or leaves.

@@ -1,4 +1,5 @@
 import Penstock
+import TestSupport
 import Testing
 
 /// Shutting down and dropping: every call ends exactly once, and nobody hangs.

@@ -1,6 +1,7 @@
 import Glibc
 import Penstock
 import SystemPackage
+import TestSupport
 import Testing
 
 /// A whole file in one call, whatever its size says.

@@ -2,6 +2,7 @@ import CTestShims
 import Glibc
 import Penstock
 import SystemPackage
+import TestSupport
 import Testing
 
 /// Opening: what may be streamed, and a typed error for everything else.

@@ -1,6 +1,7 @@
 import Penstock
 import PenstockTesting
 import SystemPackage
+import TestSupport
 import Testing
 
 /// Serial queues, barriers, and priorities that follow their task.

@@ -1,4 +1,5 @@
 import Penstock
+import TestSupport
 import Testing
 
 /// What is read is what the file holds, and what is written is what it holds afterwards, at any place and alignment.

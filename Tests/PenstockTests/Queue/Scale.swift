@@ -1,4 +1,5 @@
 import Penstock
+import TestSupport
 import Testing
 
 /// A hundred thousand at a time: all complete, and the limits hold.

@@ -1,6 +1,7 @@
 import Penstock
 import PenstockTesting
 import SystemPackage
+import TestSupport
 import Testing
 
 /// Ending requests by tag, and by the clock.

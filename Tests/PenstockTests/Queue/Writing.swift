@@ -1,6 +1,7 @@
 import CTestShims
 import Penstock
 import SystemPackage
+import TestSupport
 import Testing
 
 /// Making room, making durable, and running out of it.

@@ -1,3 +1,5 @@
+import TestSupport
+
 @testable import Penstock
 
 /// A scheduler's world in the plainest terms: what was admitted, in order, and what is in flight.

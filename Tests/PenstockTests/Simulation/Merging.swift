@@ -1,6 +1,7 @@
 import Penstock
 import PenstockTesting
 import SystemPackage
+import TestSupport
 import Testing
 
 /// Adjacent small direct reads of a batch travel as one, and nobody can tell by the results.

@@ -2,18 +2,19 @@ import Glibc
 import Penstock
 import PenstockTesting
 import SystemPackage
+import TestSupport
 import Testing
 
 /// Random calls on random files under random faults and limits, all from one seed; each call checks its own result.
 struct Workload {
     let seed: UInt64
-    private var random: Seeded
+    private var random: SeededRandom
 
     static var onlySeed: UInt64? { getenv("PENSTOCK_SEED").flatMap { UInt64(String(cString: $0)) } }
 
     private init(seed: UInt64) {
         self.seed = seed
-        random = Seeded(seed: seed)
+        random = SeededRandom(seed)
     }
 
     static func run(seed: UInt64) async throws {
@@ -34,7 +35,7 @@ struct Workload {
         let ledger = Ledger()
 
         let plans = (0..<Int.random(in: 4...24, using: &random)).map { _ in plan(sizes) }
-        let shutsDownEarly = random.chance(0.2)
+        let shutsDownEarly = random.chance(20)
         await withTaskExecutorPreference(queue.executor) { [seed] in
             await withTaskGroup(of: Void.self) { group in
                 for (index, plan) in plans.enumerated() {
@@ -66,11 +67,11 @@ struct Workload {
     }
 
     private mutating func faults() -> SimulatedDisk.Faults {
-        guard random.chance(0.9) else { return .none }
+        guard random.chance(90) else { return .none }
         var faults = SimulatedDisk.Faults.everything
-        if random.chance(0.3) { faults.ioErrors = 0.05 }
-        if random.chance(0.3) { faults.delay = .zero ... .zero }
-        faults.cached = random.chance(0.5) ? 0 : 0.5
+        if random.chance(30) { faults.ioErrors = 0.05 }
+        if random.chance(30) { faults.delay = .zero ... .zero }
+        faults.cached = random.chance(50) ? 0 : 0.5
         return faults
     }
 
@@ -80,7 +81,7 @@ struct Workload {
         configuration.pieceSize = 4096 * Int.random(in: 1...3, using: &random)
         configuration.bytesInFlight = Int.random(in: 5_000...60_000, using: &random)
         configuration.urgentReserve = configuration.bytesInFlight / 4
-        configuration.ordering = random.chance(0.2) ? .serial : .concurrent
+        configuration.ordering = random.chance(20) ? .serial : .concurrent
         return configuration
     }
 
@@ -93,10 +94,10 @@ struct Workload {
             let offset = Int.random(in: 0...44_000, using: &random)
             return offset..<offset + Int.random(in: 0...20_000, using: &random)
         }
-        plan.misalignment = random.chance(0.5) ? 0 : Int.random(in: 1...600, using: &random)
-        plan.priority = random.chance(0.5) ? nil : StoragePriority.allCases.randomElement(using: &random)!
-        plan.deadline = random.chance(0.1) ? .milliseconds(Int.random(in: 0...5, using: &random)) : nil
-        plan.cancelsAfter = random.chance(0.3) ? Int.random(in: 0...20, using: &random) : nil
+        plan.misalignment = random.chance(50) ? 0 : Int.random(in: 1...600, using: &random)
+        plan.priority = random.chance(50) ? nil : StoragePriority.allCases.randomElement(using: &random)!
+        plan.deadline = random.chance(10) ? .milliseconds(Int.random(in: 0...5, using: &random)) : nil
+        plan.cancelsAfter = random.chance(30) ? Int.random(in: 0...20, using: &random) : nil
         return plan
     }
 }
@@ -117,20 +118,4 @@ enum Pattern {
             bytes.isEmpty || memcmp(bytes.baseAddress!, expected.baseAddress! + offset, bytes.count) == 0
         }
     }
-}
-
-/// SplitMix64, so that a printed seed gives the same workload anywhere.
-struct Seeded: RandomNumberGenerator {
-    private var state: UInt64
-    init(seed: UInt64) { state = seed &+ 0x1234_5678 }
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var word = state
-        word = (word ^ (word >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        word = (word ^ (word >> 27)) &* 0x94D0_49BB_1331_11EB
-        return word ^ (word >> 31)
-    }
-
-    mutating func chance(_ probability: Double) -> Bool { Double.random(in: 0..<1, using: &self) < probability }
 }

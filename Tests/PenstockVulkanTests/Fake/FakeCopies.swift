@@ -1,6 +1,7 @@
 import CVulkan
 import FakeVulkan
 import PenstockVulkan
+import TestSupport
 import Testing
 
 @Suite struct FakeCopies {

@@ -1,6 +1,7 @@
 import CVulkan
 import FakeVulkan
 import PenstockVulkan
+import TestSupport
 import Testing
 
 /// What goes wrong because a test wants it to, and what a fake machine says of itself.

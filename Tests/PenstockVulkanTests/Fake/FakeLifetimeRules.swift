@@ -1,6 +1,7 @@
 import CVulkan
 import FakeVulkan
 import PenstockVulkan
+import TestSupport
 import Testing
 
 /// What must not go while it is needed, nor twice, nor stay behind.

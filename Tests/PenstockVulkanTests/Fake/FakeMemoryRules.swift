@@ -2,6 +2,7 @@ import CVulkan
 import FakeVulkan
 import Glibc
 import PenstockVulkan
+import TestSupport
 import Testing
 
 @Suite struct FakeMemoryRules {

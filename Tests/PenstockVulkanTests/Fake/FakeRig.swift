@@ -1,6 +1,7 @@
 import CVulkan
 import FakeVulkan
 import PenstockVulkan
+import TestSupport
 
 /// An adopted device of a fake, and short ways to use it.
 ///

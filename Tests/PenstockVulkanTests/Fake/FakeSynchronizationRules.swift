@@ -1,6 +1,7 @@
 import CVulkan
 import FakeVulkan
 import PenstockVulkan
+import TestSupport
 import Testing
 
 /// What must be ordered, locked or handed over, and was not.

@@ -1,5 +1,6 @@
 import CVulkan
 import PenstockVulkan
+import TestSupport
 import Testing
 
 /// Numbers that Vulkan would not take, and numbers that no one should have, are refused with a reason.

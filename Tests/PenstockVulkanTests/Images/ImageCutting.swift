@@ -1,5 +1,6 @@
 import CVulkan
 import PenstockVulkan
+import TestSupport
 import Testing
 
 /// However a request is cut, its regions copy every row of blocks once, from where its bytes are.

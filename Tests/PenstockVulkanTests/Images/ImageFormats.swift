@@ -1,5 +1,6 @@
 import CVulkan
 import PenstockVulkan
+import TestSupport
 import Testing
 
 /// Texel blocks are those of the specification.

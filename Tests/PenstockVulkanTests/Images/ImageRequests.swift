@@ -1,5 +1,6 @@
 import CVulkan
 import PenstockVulkan
+import TestSupport
 
 /// A random image, and a random request for parts of it that Vulkan allows.
 struct ImageRequest: CustomStringConvertible {

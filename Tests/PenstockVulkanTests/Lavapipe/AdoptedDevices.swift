@@ -4,6 +4,7 @@ import Penstock
 import PenstockVulkan
 import Synchronization
 import SystemPackage
+import TestSupport
 import Testing
 
 /// A device of the application's, whose queue it uses itself.

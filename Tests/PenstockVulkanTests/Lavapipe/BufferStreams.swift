@@ -2,6 +2,7 @@ import Glibc
 import Penstock
 import PenstockVulkan
 import SystemPackage
+import TestSupport
 import Testing
 
 extension DevicesInTurn {

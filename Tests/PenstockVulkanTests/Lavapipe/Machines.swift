@@ -3,6 +3,7 @@ import Glibc
 import Penstock
 import PenstockVulkan
 import SystemPackage
+import TestSupport
 import Testing
 
 extension DevicesInTurn {

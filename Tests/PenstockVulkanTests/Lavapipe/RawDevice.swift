@@ -1,6 +1,7 @@
 import CVulkan
 import Glibc
 import PenstockVulkan
+import TestSupport
 
 /// Vulkan by hand on a device, for the part that an application plays.
 struct RawDevice: @unchecked Sendable {  // handles for any thread; the caller sees to command buffers and the queue

@@ -3,6 +3,7 @@ import Penstock
 import PenstockVulkan
 import Synchronization
 import SystemPackage
+import TestSupport
 import Testing
 
 /// What of Vulkan's objects is made, and what of them lives: counted between the library and the driver, on the devices that

@@ -2,6 +2,7 @@ import CVulkan
 import Penstock
 import PenstockVulkan
 import SystemPackage
+import TestSupport
 import Testing
 
 extension DevicesInTurn {

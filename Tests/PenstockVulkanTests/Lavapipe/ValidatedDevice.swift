@@ -1,5 +1,6 @@
 import Glibc
 import PenstockVulkan
+import TestSupport
 import Testing
 
 /// What the validation layer has said of one device.

@@ -1,5 +1,6 @@
 import Penstock
 import PenstockVulkan
+import TestSupport
 import Testing
 
 /// The ways on which bytes come into a GPU's memory.

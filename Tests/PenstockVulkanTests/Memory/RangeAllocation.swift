@@ -1,4 +1,5 @@
 import PenstockVulkan
+import TestSupport
 import Testing
 
 /// Ranges never overlap, are aligned, and nothing is lost when they are given back.

@@ -3,6 +3,7 @@ import FakeVulkan
 import Glibc
 import Penstock
 import PenstockVulkan
+import TestSupport
 import Testing
 
 extension DevicesInTurn {

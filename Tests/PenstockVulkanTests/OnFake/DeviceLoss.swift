@@ -3,6 +3,7 @@ import FakeVulkan
 import Penstock
 import PenstockTesting
 import PenstockVulkan
+import TestSupport
 import Testing
 
 extension DevicesInTurn {

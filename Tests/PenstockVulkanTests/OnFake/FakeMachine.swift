@@ -4,6 +4,7 @@ import Glibc
 import Penstock
 import PenstockTesting
 import PenstockVulkan
+import TestSupport
 import Testing
 
 /// A storage queue and an adopted device on a fake machine, which at the end must have nothing to complain about, and

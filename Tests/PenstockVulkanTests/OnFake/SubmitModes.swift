@@ -2,6 +2,7 @@ import CVulkan
 import FakeVulkan
 import Penstock
 import PenstockVulkan
+import TestSupport
 import Testing
 
 extension DevicesInTurn {

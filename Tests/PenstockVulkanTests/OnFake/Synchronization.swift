@@ -4,6 +4,7 @@ import Penstock
 import PenstockTesting
 import PenstockVulkan
 import SystemPackage
+import TestSupport
 import Testing
 
 extension DevicesInTurn {

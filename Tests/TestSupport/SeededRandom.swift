@@ -1,16 +1,16 @@
 import Glibc
 
 /// A generator whose whole state is its seed (SplitMix64), so that a printed seed repeats a run.
-struct SeededRandom: RandomNumberGenerator {
-    let seed: UInt64
+package struct SeededRandom: RandomNumberGenerator {
+    package let seed: UInt64
     private var state: UInt64
 
-    init(_ seed: UInt64) {
+    package init(_ seed: UInt64) {
         self.seed = seed
         state = seed
     }
 
-    mutating func next() -> UInt64 {
+    package mutating func next() -> UInt64 {
         state &+= 0x9E37_79B9_7F4A_7C15
         var word = state
         word = (word ^ (word >> 30)) &* 0xBF58_476D_1CE4_E5B9
@@ -18,14 +18,14 @@ struct SeededRandom: RandomNumberGenerator {
         return word ^ (word >> 31)
     }
 
-    mutating func below(_ bound: Int) -> Int { Int.random(in: 0..<bound, using: &self) }
-    mutating func chance(_ percent: Int) -> Bool { below(100) < percent }
+    package mutating func below(_ bound: Int) -> Int { Int.random(in: 0..<bound, using: &self) }
+    package mutating func chance(_ percent: Int) -> Bool { below(100) < percent }
 }
 
 /// Calls `body` with that many generators, each from a seed of its own. `PENSTOCK_SEED` repeats a single one.
 ///
 /// - Parameter name: Printed with the first seed; a failure names its own through `seed`.
-func forEachSeed(_ name: String, count: Int, _ body: (inout SeededRandom) throws -> Void) rethrows {
+package func forEachSeed(_ name: String, count: Int, _ body: (inout SeededRandom) throws -> Void) rethrows {
     if let given = getenv("PENSTOCK_SEED"), let seed = UInt64(String(cString: given)) {
         var random = SeededRandom(seed)
         return try body(&random)
@@ -39,7 +39,7 @@ func forEachSeed(_ name: String, count: Int, _ body: (inout SeededRandom) throws
 }
 
 /// A generator from a seed that is printed, for a test of one run.
-func seededOnce(_ name: String) -> SeededRandom {
+package func seededOnce(_ name: String) -> SeededRandom {
     var seed = UInt64.random(in: 0...(.max >> 1))
     if let given = getenv("PENSTOCK_SEED"), let value = UInt64(String(cString: given)) { seed = value }
     print("\(name): seed \(seed)")

@@ -1,15 +1,14 @@
 import Penstock
-import PenstockTesting
 import Testing
 
 /// The drivers that every test of the queue runs over.
-enum Driver: String, CaseIterable, CustomTestStringConvertible {
+package enum Driver: String, CaseIterable, CustomTestStringConvertible {
     case ioUring, threads
 
-    var testDescription: String { rawValue }
+    package var testDescription: String { rawValue }
 
     /// A configuration that uses the driver, changed by `change`.
-    func configuration(
+    package func configuration(
         _ change: (inout StorageQueue.Configuration) -> Void = { _ in }
     ) -> StorageQueue.Configuration {
         var configuration = StorageQueue.Configuration()
@@ -23,7 +22,8 @@ enum Driver: String, CaseIterable, CustomTestStringConvertible {
     }
 
     /// The same, with every read through the driver.
-    func ringOnly(_ change: (inout StorageQueue.Configuration) -> Void = { _ in }) -> StorageQueue.Configuration {
+    package func ringOnly(_ change: (inout StorageQueue.Configuration) -> Void = { _ in }) -> StorageQueue.Configuration
+    {
         configuration {
             $0.inlineLimit = 0
             change(&$0)

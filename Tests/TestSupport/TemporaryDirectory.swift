@@ -3,10 +3,10 @@ import Glibc
 import SystemPackage
 
 /// A directory of a test's own, on the disk that holds `/tmp`, with direct system calls to prepare what a queue will meet.
-final class TemporaryDirectory: Sendable {
-    let path: FilePath
+package final class TemporaryDirectory: Sendable {
+    package let path: FilePath
 
-    init() {
+    package init() {
         var template = Array("/tmp/penstock-test-XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil else { fatalError("mkdtemp: errno \(errno)") }
         path = FilePath(platformString: template)
@@ -14,11 +14,11 @@ final class TemporaryDirectory: Sendable {
 
     deinit { _ = path.withPlatformString { test_remove_tree($0) } }
 
-    subscript(_ name: String) -> FilePath { path.appending(name) }
+    package subscript(_ name: String) -> FilePath { path.appending(name) }
 
     /// Makes a file that holds the pattern.
     @discardableResult
-    func make(_ name: String, count: Int, _ pattern: FilePattern = FilePattern()) -> FilePath {
+    package func make(_ name: String, count: Int, _ pattern: FilePattern = FilePattern()) -> FilePath {
         let file = self[name]
         let descriptor = try! FileDescriptor.open(
             file, .writeOnly, options: [.create, .truncate], permissions: .ownerReadWrite)
@@ -35,7 +35,7 @@ final class TemporaryDirectory: Sendable {
     }
 
     /// Makes a file of zeros that takes no room on the disk.
-    func makeSparse(_ name: String, size: Int64) -> FilePath {
+    package func makeSparse(_ name: String, size: Int64) -> FilePath {
         let file = self[name]
         let descriptor = try! FileDescriptor.open(
             file, .writeOnly, options: [.create, .truncate], permissions: .ownerReadWrite)
@@ -45,7 +45,7 @@ final class TemporaryDirectory: Sendable {
     }
 
     /// Writes the pattern into the middle of a file.
-    func write(_ file: FilePath, _ range: Range<Int64>, _ pattern: FilePattern = FilePattern()) {
+    package func write(_ file: FilePath, _ range: Range<Int64>, _ pattern: FilePattern = FilePattern()) {
         let descriptor = try! FileDescriptor.open(file, .writeOnly)
         let bytes = UnsafeMutableRawBufferPointer.allocate(byteCount: range.count, alignment: 16)
         pattern.fill(bytes, at: UInt64(range.lowerBound))
@@ -55,7 +55,7 @@ final class TemporaryDirectory: Sendable {
     }
 
     /// What the file holds now, by plain system calls.
-    func contents(_ file: FilePath) -> [UInt8] {
+    package func contents(_ file: FilePath) -> [UInt8] {
         let descriptor = try! FileDescriptor.open(file, .readOnly)
         defer { try! descriptor.close() }
         let size = try! descriptor.seek(offset: 0, from: .end)
@@ -72,7 +72,7 @@ final class TemporaryDirectory: Sendable {
 }
 
 /// Has the kernel forget the file's pages, so that reads of it go to the disk.
-func dropFromCache(_ file: FilePath) {
+package func dropFromCache(_ file: FilePath) {
     let descriptor = try! FileDescriptor.open(file, .readOnly)
     guard fsync(descriptor.rawValue) == 0 else { fatalError("fsync: errno \(errno)") }
     let dontNeed: Int32 = 4  // POSIX_FADV_DONTNEED, which Glibc's module does not show as a number
