@@ -32,25 +32,52 @@ extension StorageQueue {
         var inlineBudget = 4 * core.inlineLimit
         // What lands in staging memory goes to its device while the next requests are read, a little at a time, so that
         // it is still in the processor's cache when it is copied.
-        var ahead: Submission?
+        var ahead = Ahead()
         var waiting: [Submission] = []
         while next < requests.count {
-            let made = core.makeBatch(requests, from: &next, into: &results, &inlineBudget)
+            let made = core.makeBatch(requests, from: &next, into: &results, &inlineBudget, hasOthers: !ahead.isEmpty)
             made.forEach { $0.label = label }
-            if next == requests.count, ahead == nil, waiting.isEmpty, let only = made.only {
+            if next == requests.count, ahead.isEmpty, waiting.isEmpty, let only = made.only {
                 await core.run(only)
                 settle(only, requests, &results, &apart)
                 break
             }
             made.forEach { core.start($0) }
-            if let ahead { await finish(ahead, requests, &results, &apart) }
-            ahead = made.landed
+            let oldest = made.landed.map { ahead.push($0) } ?? (made.isStarved ? ahead.pop() : nil)
+            if let oldest { await finish(oldest, requests, &results, &apart) }
             if let slow = made.waiting { waiting.append(slow) }
         }
-        if let ahead { await finish(ahead, requests, &results, &apart) }
+        while let oldest = ahead.pop() { await finish(oldest, requests, &results, &apart) }
         for batch in waiting { await finish(batch, requests, &results, &apart) }
         if !apart.isEmpty { await performApart(apart, of: requests, into: &results, label: label) }
         withExtendedLifetime(requests) {}
+    }
+
+    /// Batches that are on their way while the next ones are read: a fixed few, with no memory of their own.
+    private struct Ahead {
+        private var batches = InlineArray<3, Submission?>(repeating: nil)
+        private var first = 0
+        private var count = 0
+
+        var isEmpty: Bool { count == 0 }
+
+        /// Adds a batch; returns the oldest one if there were enough without it.
+        mutating func push(_ batch: Submission) -> Submission? {
+            let oldest = count == batches.count ? pop() : nil
+            batches[(first + count) % batches.count] = batch
+            count += 1
+            return oldest
+        }
+
+        mutating func pop() -> Submission? {
+            guard count > 0 else { return nil }
+            defer {
+                batches[first] = nil
+                first = (first + 1) % batches.count
+                count -= 1
+            }
+            return batches[first]
+        }
     }
 
     private nonisolated func finish(
@@ -143,6 +170,8 @@ extension QueueCore {
         var waiting: Submission?
         /// Those whose bytes are in staging memory, on their way to one device.
         var landed: Submission?
+        /// There is no staging memory for the next request until an earlier batch has ended.
+        var isStarved = false
 
         var only: Submission? { waiting == nil ? landed : landed == nil ? waiting : nil }
 
@@ -159,6 +188,8 @@ extension QueueCore {
         let capacity: Int
         /// Whether bytes may land in staging memory, and a record stand for several adjacent requests.
         let landsAndMerges: Bool
+        /// Whether other batches of the call are on their way.
+        let hasOthers: Bool
         let isCancelled = Task.isCancelled
         let taskPriority = StoragePriority(Task.currentPriority)
         var batch = Batch()
@@ -176,22 +207,26 @@ extension QueueCore {
     func makeBatch(_ requests: [StorageRequest], into results: inout [Result<Int, StorageError>]) -> Submission {
         var next = 0
         let making = Making(
-            requests: requests, capacity: requests.count, landsAndMerges: false, inlineBudget: 4 * inlineLimit)
+            requests: requests, capacity: requests.count, landsAndMerges: false, hasOthers: false,
+            inlineBudget: 4 * inlineLimit)
         return makeBatch(making, from: &next, into: &results).batch.waiting ?? pool.take(2)
     }
 
-    /// What is read into staging memory at a time on a caller's thread: half of a processor's second cache.
-    private static let landingBytes = 512 << 10
+    /// What is read into staging memory at a time on a caller's thread: as much as a processor's second cache holds, for
+    /// each submission costs as much as copying a tenth of it.
+    private static let landingBytes = 1 << 20
 
     /// A batch of the requests from `next` on, until so much has landed in staging memory that it should go on.
     func makeBatch(
         _ requests: [StorageRequest], from next: inout Int, into results: inout [Result<Int, StorageError>],
-        _ inlineBudget: inout Int
+        _ inlineBudget: inout Int, hasOthers: Bool
     ) -> Batch {
         // No more than the pool keeps: however many requests there are, the next call finds its memory there.
         let capacity = min(requests.count - next, SubmissionPool.largestKeptBatch)
         let made = makeBatch(
-            Making(requests: requests, capacity: capacity, landsAndMerges: true, inlineBudget: inlineBudget),
+            Making(
+                requests: requests, capacity: capacity, landsAndMerges: true, hasOthers: hasOthers,
+                inlineBudget: inlineBudget),
             from: &next, into: &results)
         inlineBudget = made.inlineBudget
         return made.batch
@@ -323,7 +358,14 @@ extension QueueCore {
         let alignment = slice.options?.layout?.offsetAlignment ?? 1
         guard let landing = making.batch.landed?.landing ?? startLanding(transfer, sink, &making),
             let block = landing.block
-        else { return false }
+        else {
+            // The call's own batches will give memory back; to read on the ring thread meanwhile would cost more.
+            guard making.hasOthers else { return false }
+            making.batch.isStarved = true
+            making.isFull = true
+            making.isSentBack = true
+            return true
+        }
         let used = block.capacity - making.room
         let start = (used + Self.landingAlignment - 1) / Self.landingAlignment * Self.landingAlignment
         guard landing.sink == sink, start + transfer.length <= block.capacity,
@@ -371,7 +413,10 @@ extension QueueCore {
 
     private func startLanding(_ transfer: Transfer, _ sink: Int, _ making: inout Making) -> Submission.Landing? {
         let wanted = min(Self.landingBytes, making.capacity * max(transfer.length, SlabArena.smallestBlock))
-        guard let block = sinks[sink].staging.take(max(wanted, transfer.length)) else { return nil }
+        let staging = sinks[sink].staging
+        // Bytes that wait for long fall out of the processor's caches: further batches only while there is plenty.
+        if making.hasOthers, staging.usage.used > staging.limit / 2 { return nil }
+        guard let block = staging.take(max(wanted, transfer.length)) else { return nil }
         let batch = pool.take(max(making.capacity, 2))
         let landing = Submission.Landing(sink: sink, block: block)
         batch.landing = landing

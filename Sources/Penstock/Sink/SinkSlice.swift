@@ -12,9 +12,14 @@ package struct SinkSlice: Sendable {
     package let offset: UInt64
     package let count: Int
     package let options: SinkOptions?
-    /// What is wrong with it, so that a batch can say so of the request that has it.
-    package let problem: StorageError?
+    private let refusal: Refusal?
     private let mayBeMapped: Bool
+
+    /// An error is ten times as large as the rest of a slice, of which batches hold thousands.
+    private final class Refusal: Sendable {
+        let error: StorageError
+        init(_ error: StorageError) { self.error = error }
+    }
 
     package init(
         device: any SinkDevice, memory: any SinkMemory, handle: UInt64, offset: UInt64, count: Int,
@@ -26,9 +31,12 @@ package struct SinkSlice: Sendable {
         self.offset = offset
         self.count = count
         self.options = options
-        self.problem = problem
+        refusal = problem.map(Refusal.init)
         mayBeMapped = options == nil && memory.mapped != nil
     }
+
+    /// What is wrong with it, so that a batch can say so of the request that has it.
+    package var problem: StorageError? { refusal?.error }
 
     package var target: SinkTarget { SinkTarget(handle: handle, offset: offset, options: options) }
 

@@ -2,14 +2,17 @@ import CVulkan
 import Penstock
 
 /// What a transfer waits for and who hears of it on the GPU, beside the call that made it.
+///
+/// The application's semaphores must live until the call has returned; of `submit`, until the ticket's point is reached.
 public struct GPUSynchronization: Sendable {
     /// Timeline semaphores of the application's, and the values that they must reach before the transfer touches the GPU's
     /// memory. Nothing of anybody else's waits meanwhile: the copies are submitted once the values are reached.
     /// The queue's shutdown ends those that still wait, with ``Penstock/StorageError/Code/queueClosed``.
     public var after: [GPUSemaphorePoint]
     /// Timeline semaphores of the application's that reach their values when all bytes are there. Each value must be larger
-    /// than all that its semaphore has, or has pending; a semaphore is one storage queue's to signal. Not signalled if the transfer fails: whoever waits on the GPU must
-    /// be told otherwise. Not for devices whose ``SubmitMode`` is ``SubmitMode/recorded``, whose application submits.
+    /// than all that its semaphore has, or has pending; a semaphore is one storage queue's to signal. Not signalled if the
+    /// transfer fails: whoever waits on the GPU must be told otherwise. Not for devices whose ``SubmitMode`` is
+    /// ``SubmitMode/recorded``, whose application submits.
     public var signal: [GPUSemaphorePoint]
     /// The queue family that owns the memory afterwards, where it is of exclusive use and that family another one: it must
     /// carry out the matching acquire barrier, see ``GPUBuffer/Slice/acquireBarrier(by:)``.

@@ -87,7 +87,7 @@ extension DevicesInTurn {
         private static func requests(_ round: Int, _ file: StorageFile, _ buffer: GPUBuffer) -> [StorageRequest] {
             (0..<250).map { index in
                 let count = 1 + (round * 250 + index) * 7919 % 30_000
-                let start = index * 32_768 % (4 << 20)
+                let start = index * 32_768
                 return .read(from: file, at: UInt64(index * 1000), into: buffer[start..<start + count])
             }
         }
