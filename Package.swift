@@ -11,6 +11,7 @@ let package = Package(
     name: "penstock",
     products: [
         .library(name: "Penstock", targets: ["Penstock"]),
+        .library(name: "PenstockCompression", targets: ["PenstockCompression"]),
         .library(name: "PenstockTesting", targets: ["PenstockTesting"]),
         .library(name: "PenstockVulkan", targets: ["PenstockVulkan"]),
         .executable(name: "penstock", targets: ["penstock"]),
@@ -41,6 +42,12 @@ let package = Package(
             dependencies: ["CLinux", "Penstock", .product(name: "SystemPackage", package: "swift-system")],
             swiftSettings: swiftSettings
         ),
+        .systemLibrary(name: "CDeflate", pkgConfig: "libdeflate", providers: [.apt(["libdeflate-dev"])]),
+        .systemLibrary(name: "CLZ4", pkgConfig: "liblz4", providers: [.apt(["liblz4-dev"])]),
+        .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+        .target(
+            name: "PenstockCompression", dependencies: ["CDeflate", "CLZ4", "CZstd", "Penstock"],
+            swiftSettings: swiftSettings),
         .target(name: "CVulkan"),
         .target(
             name: "PenstockVulkan",
@@ -86,6 +93,9 @@ let package = Package(
             ],
             swiftSettings: swiftSettings
         ),
+        .testTarget(
+            name: "PenstockCompressionTests", dependencies: ["PenstockCompression", "TestSupport"],
+            swiftSettings: swiftSettings),
         // A Vulkan driver that checks every call, for what lavapipe cannot show.
         .target(
             name: "FakeVulkan", dependencies: ["CVulkan"], path: "Tests/FakeVulkan", swiftSettings: swiftSettings),
