@@ -18,7 +18,9 @@ public struct GDeflate: Codec {
     /// How the pages are wrapped.
     public let framing: Framing
 
-    /// - Parameter level: From 0, which stores, to 12, which is the slowest and smallest. Decoding takes no notice of it.
+    /// - Parameters:
+    ///   - level: From 0, which stores, to 12, which is the slowest and smallest. Decoding takes no notice of it.
+    ///   - framing: How the pages are wrapped.
     public init(level: Int = 6, framing: Framing = .tileStream) {
         self.level = level
         self.framing = framing

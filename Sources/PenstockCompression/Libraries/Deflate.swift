@@ -19,7 +19,9 @@ public struct Deflate: Codec {
     private let compressors: ContextStore
     private let decompressors: ContextStore
 
-    /// - Parameter level: Beyond 0 to 12, the nearest of these.
+    /// - Parameters:
+    ///   - level: Beyond 0 to 12, the nearest of these.
+    ///   - framing: What is around the compressed bytes.
     public init(level: Int = 6, framing: Framing = .raw) {
         let level = min(max(level, 0), 12)
         self.level = level

@@ -27,12 +27,13 @@ struct DecodeEntry {
     @inline(__always) var isSecondTable: Bool { word & Self.secondTable != 0 }
     @inline(__always) var isEnd: Bool { word & Self.end != 0 }
 
-    /// The literal, length or distance that these bits begin with.
+    /// The literal, length or distance that these bits begin with, and the bits behind it.
     @inline(__always)
-    func value(_ bits: UInt64) -> UInt32 {
+    func split(_ bits: UInt64) -> (value: UInt32, rest: UInt64) {
         // Shifts look at six bits only, so nothing has to be cut off the word first.
-        let used = bits & ~(~0 &<< UInt64(word))
-        return base &+ UInt32(truncatingIfNeeded: used &>> UInt64(word &>> 8))
+        let rest = bits &>> UInt64(word)
+        let used = bits &- rest &<< UInt64(word)
+        return (base &+ UInt32(truncatingIfNeeded: used &>> UInt64(word &>> 8)), rest)
     }
 }
 

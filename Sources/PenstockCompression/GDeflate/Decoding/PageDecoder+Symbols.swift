@@ -34,7 +34,7 @@ extension PageDecoder {
         }
         let entry = tables.entry(lanes[lane].bits, in: 0)
         if entry.isExceptional, !entry.isEnd { throw failure(.malformed, "An unused code for a literal or length") }
-        let value = entry.value(lanes[lane].bits)
+        let value = entry.split(lanes[lane].bits).value
         _ = take(UInt64(entry.total), from: lane)
         try refill(lane)
         if entry.isEnd { return true }
@@ -53,7 +53,8 @@ extension PageDecoder {
     private mutating func decodeDistance(_ lane: Int) throws(CodecError) {
         let entry = tables.entry(lanes[lane].bits, in: DecodeEntry.length)
         if entry.isExceptional { throw failure(.malformed, "An unused code for a distance") }
-        matches[Int(lanes[lane].match) / MemoryLayout<Match>.stride].distance = entry.value(lanes[lane].bits)
+        matches[Int(lanes[lane].match) / MemoryLayout<Match>.stride].distance =
+            entry.split(lanes[lane].bits).value
         lanes[lane].table = 0
         lanes[lane].match = 0
         _ = take(UInt64(entry.total), from: lane)
@@ -95,15 +96,13 @@ extension PageDecoder {
                     // Nothing has been done for this lane yet; ``decodeSymbol(_:)`` does it again from here.
                     if entry.isExceptional { return lane }
                 }
-                let word = UInt64(entry.word)
-                let rest = bits &>> word
-                let value =
-                    entry.base &+ UInt32(truncatingIfNeeded: (bits &- (rest &<< word)) &>> UInt64(entry.word &>> 8))
-                (matches + Int(lanes[lane].match)).storeBytes(of: value, toByteOffset: 8, as: UInt32.self)
+                let (value, rest) = entry.split(bits)
+                let pending = (matches + Int(lanes[lane].match)).assumingMemoryBound(to: Match.self)
+                pending.pointee.distance = value
                 literals[literal] = UInt8(truncatingIfNeeded: value)
-                let begun = matches + match
-                begun.storeBytes(of: UInt32(truncatingIfNeeded: literal), as: UInt32.self)
-                begun.storeBytes(of: value, toByteOffset: 4, as: UInt32.self)
+                let begun = (matches + match).assumingMemoryBound(to: Match.self)
+                begun.pointee.literalEnd = UInt32(truncatingIfNeeded: literal)
+                begun.pointee.length = value
 
                 literal &+= Int(entry.word &>> 7 & 1)
                 let table = entry.word & DecodeEntry.length
@@ -112,7 +111,7 @@ extension PageDecoder {
                 // By 16, the size of a match, or by 0.
                 match &+= Int(table &>> 11)
 
-                let count = (lanes[lane].count &- word) & 63
+                let count = (lanes[lane].count &- UInt64(entry.word)) & 63
                 // All ones below 32, else zero.
                 let isShort = (count &>> 5) &- 1
                 let refill = UInt64(UInt32(littleEndian: input.loadUnaligned(as: UInt32.self))) & isShort
