@@ -62,7 +62,7 @@ let package = Package(
         .executableTarget(
             name: "penstock",
             dependencies: [
-                "CBaselines", "Penstock", "PenstockVulkan",
+                "CBaselines", "Penstock", "PenstockCompression", "PenstockVulkan",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "SystemPackage", package: "swift-system"),
             ],

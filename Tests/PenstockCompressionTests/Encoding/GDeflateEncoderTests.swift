@@ -9,9 +9,9 @@ import Testing
     func noPageIsLargerThanTheBound(level: Int) {
         var random = seededOnce("bound")
         let encoder = PageEncoder(level: level)
-        for kind in SamplePage.allCases {
-            for size in SamplePage.sizes {
-                let page = encoder.page(kind.bytes(size, using: &random))
+        for kind in Sample.allCases {
+            for size in Sample.sizes {
+                let page = encoder.page(kind.bytes(size, &random))
                 #expect(page != nil && page!.count % 4 == 0, "\(kind), \(size) bytes, seed \(random.seed)")
             }
         }
@@ -21,8 +21,8 @@ import Testing
     func aPageFitsExactlyOrNotAtAll(level: Int) throws {
         var random = seededOnce("room")
         let encoder = PageEncoder(level: level)
-        for kind in SamplePage.allCases {
-            let bytes = kind.bytes(1 + random.below(20000), using: &random)
+        for kind in Sample.allCases {
+            let bytes = kind.bytes(1 + random.below(20000), &random)
             let page = try #require(encoder.page(bytes))
             #expect(encoder.page(bytes, room: page.count) == page, "seed \(random.seed)")
             #expect(encoder.page(bytes, room: page.count - 1) == nil, "seed \(random.seed)")
@@ -34,8 +34,8 @@ import Testing
     func whatWasEncodedBeforeMakesNoDifference(level: Int) {
         var random = seededOnce("determinism")
         let used = PageEncoder(level: level)
-        for kind in SamplePage.allCases {
-            let bytes = kind.bytes(1 + random.below(20000), using: &random)
+        for kind in Sample.allCases {
+            let bytes = kind.bytes(1 + random.below(20000), &random)
             let fresh = PageEncoder(level: level)
             let page = fresh.page(bytes)
             #expect(used.page(bytes) == page, "\(kind), seed \(random.seed)")
@@ -45,7 +45,7 @@ import Testing
     @Test func levelZeroStores() throws {
         var random = seededOnce("stored")
         let encoder = PageEncoder(level: 0)
-        let bytes = SamplePage.random.bytes(1000, using: &random)
+        let bytes = Sample.noise.bytes(1000, &random)
         let page = try #require(encoder.page(bytes))
         // Lane 0 has the header's 19 bits and every 32nd byte, and so on; each lane takes a word more than it fills.
         let words = (0..<32).reduce(0) { words, lane in
@@ -58,7 +58,7 @@ import Testing
     @Test func randomBytesAreStored() throws {
         var random = seededOnce("random")
         let stored = PageEncoder(level: 0)
-        let bytes = SamplePage.random.bytes(65536, using: &random)
+        let bytes = Sample.noise.bytes(65536, &random)
         let size = try #require(stored.page(bytes)).count
         for level in [1, 6, 9] {
             let encoder = PageEncoder(level: level)
@@ -69,7 +69,7 @@ import Testing
 
     @Test func levelsBeyondTheEndsAreTheLast() {
         var random = seededOnce("levels")
-        let bytes = SamplePage.words.bytes(20000, using: &random)
+        let bytes = Sample.text.bytes(20000, &random)
         for (given, meant) in [(-5, 0), (13, 12), (Int.max, 12), (Int.min, 0)] {
             let first = PageEncoder(level: given)
             let second = PageEncoder(level: meant)
@@ -88,7 +88,7 @@ import Testing
 
     @Test func moreEffortIsNotWorse() throws {
         var random = seededOnce("effort")
-        let bytes = SamplePage.words.bytes(65536, using: &random)
+        let bytes = Sample.text.bytes(65536, &random)
         var sizes: [Int] = []
         for level in [0, 1, 6, 9, 12] {
             let encoder = PageEncoder(level: level)

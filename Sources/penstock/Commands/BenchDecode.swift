@@ -1,0 +1,132 @@
+import ArgumentParser
+import Glibc
+import PenstockCompression
+
+struct BenchDecode: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "decode",
+        abstract: "GDeflate against libdeflate and others, in memory.",
+        discussion: """
+            Encodes data of several kinds in chunks of 64 KiB and decodes them again: on one core, on all, and the encoder by \
+            itself. An operation is 64 KiB; MiB/s are of uncompressed bytes.
+            """)
+
+    @Argument(help: ArgumentHelp("Files or directories to encode as well.", valueName: "path"), completion: .file())
+    var paths: [String] = []
+
+    @Flag(help: "Print one JSON object a line instead of tables.")
+    var json = false
+
+    @Option(help: ArgumentHelp("Rounds to take the median of.", valueName: "count"))
+    var runs = 7
+
+    @Option(help: "Seed of the data, to repeat a run (default: a new one, printed).")
+    var seed: UInt64?
+
+    @Option(help: ArgumentHelp("Uncompressed data in MiB, and as much of each path.", valueName: "MiB"))
+    var size = 32
+
+    @Option(help: ArgumentHelp("The encoders' level, 0 to 12, for what is decoded.", valueName: "level"))
+    var level = 9
+
+    @Option(
+        help: ArgumentHelp(
+            "A library with another GDeflate, such as nvCOMP's libnvcomp_cpu.so, to be held against.", valueName: "path"
+        ),
+        completion: .file())
+    var oracle: String?
+
+    @Option(help: ArgumentHelp("Run only the cases whose name contains this.", valueName: "text"))
+    var only: String?
+
+    mutating func validate() throws {
+        guard runs >= 5 else { throw ValidationError("a median of so few says little: give --runs 5 or more") }
+        guard (4...1024).contains(size) else { throw ValidationError("--size is between 4 MiB and 1 GiB") }
+        guard (0...12).contains(level) else { throw ValidationError("--level is between 0 and 12") }
+    }
+
+    private static let chunkSize = 64 << 10
+
+    func run() async throws {
+        Interrupt.install()
+        let report = BenchReport(format: json ? .json : .tables)
+        let seed = seed ?? UInt64.random(in: 0...UInt64(UInt32.max))
+        report.note("seed \(seed)\n")
+        #if DEBUG
+        writeToStandardError("warning: this is a debug build; its figures mean nothing\n")
+        #endif
+        let mix = DecodeCorpus.mix(byteCount: size << 20, seed: seed)
+        let given = try paths.map { try DecodeCorpus.files(at: $0, byteCount: size << 20) }
+        for corpus in mix + given { try await decodeOnOneCore(corpus, report) }
+        let all = DecodeCorpus(name: "all of these", bytes: mix.flatMap(\.bytes))
+        try await decodeOnAllCores(all, report)
+        for level in [1, 6, 9] { try await encode(all, level, report) }
+    }
+
+    private func isWanted(_ name: String) -> Bool { !Interrupt.isRequested && (only == nil || name.contains(only!)) }
+
+    private func decodeOnOneCore(_ corpus: DecodeCorpus, _ report: BenchReport) async throws {
+        let name = "GDeflate, decode, \(corpus.name), one core"
+        guard isWanted(name) else { return }
+        func runs(_ codec: any Codec) throws -> CodecRuns {
+            try CodecRuns(codec, corpus.bytes, chunkSize: Self.chunkSize)
+        }
+        func contestant(_ name: String, _ runs: CodecRuns) -> Contestant {
+            Contestant("\(name), \(Units.fixed(runs.ratio, decimals: 2)) : 1") { try await runs.decode(threads: 1) }
+        }
+        var baselines: [BenchCase.Baseline] = []
+        if let oracle {
+            baselines.append(
+                .init(contestant("oracle", try runs(OracleCodec(oracle, level: level))), target: 1.5))
+        }
+        // Without the reference, this is the figure to reach.
+        let deflate = contestant("libdeflate", try runs(Deflate(level: level)))
+        baselines.append(.init(deflate, target: oracle == nil ? 0.55 : nil))
+        baselines.append(.init(contestant("zstd", try runs(Zstd(level: 9)))))
+        baselines.append(.init(contestant("LZ4", try runs(LZ4(level: 9)))))
+        let subject = contestant("penstock", try runs(GDeflate(level: level, framing: .page)))
+        report.print(try await BenchCase(name, subject: subject, baselines: baselines).run(rounds: self.runs))
+    }
+
+    private func decodeOnAllCores(_ corpus: DecodeCorpus, _ report: BenchReport) async throws {
+        let cores = Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+        let name = "GDeflate, decode, \(corpus.name), \(cores) cores"
+        guard isWanted(name) else { return }
+        let runs = try CodecRuns(GDeflate(level: level, framing: .page), corpus.bytes, chunkSize: Self.chunkSize)
+        let made = BenchCase(
+            name, subject: Contestant("\(cores) cores") { try await runs.decode(threads: cores) },
+            baselines: [
+                .init(Contestant("one core") { try await runs.decode(threads: 1) }, target: 0.9 * Double(cores))
+            ])
+        report.print(try await made.run(rounds: self.runs))
+    }
+
+    private func encode(_ corpus: DecodeCorpus, _ level: Int, _ report: BenchReport) async throws {
+        let name = "GDeflate, encode, \(corpus.name), level \(level), one core"
+        guard isWanted(name) else { return }
+        func contestant(_ name: String, _ codec: any Codec, chunkSize: Int) throws -> (Contestant, ratio: Double) {
+            let runs = try CodecRuns(codec, corpus.bytes, chunkSize: chunkSize)
+            let title = "\(name), \(Units.fixed(runs.ratio, decimals: 3)) : 1"
+            return (Contestant(title) { try await runs.encode() }, runs.ratio)
+        }
+        // A stream of many tiles: the encoder's tables are then set up for once, as the library's are.
+        let subject = try contestant("penstock", GDeflate(level: level), chunkSize: 4 << 20)
+        var baselines: [BenchCase.Baseline] = []
+        var reference: Double?
+        if let oracle {
+            let other = try contestant("oracle", OracleCodec(oracle, level: level), chunkSize: Self.chunkSize)
+            baselines.append(.init(other.0, target: 1))
+            reference = other.ratio
+        }
+        let deflate = try contestant("libdeflate", Deflate(level: level), chunkSize: Self.chunkSize)
+        baselines.append(.init(deflate.0))
+        report.print(try await BenchCase(name, subject: subject.0, baselines: baselines).run(rounds: self.runs))
+        if let reference {
+            let size = reference / subject.ratio
+            report.print(
+                .limit(
+                    "encoded size, level \(level): \(Units.fixed(size, decimals: 4)) x the oracle's", value: size,
+                    atMost: 1.01))
+        }
+    }
+}
