@@ -46,7 +46,11 @@ let package = Package(
         .systemLibrary(name: "CLZ4", pkgConfig: "liblz4", providers: [.apt(["liblz4-dev"])]),
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .target(
-            name: "PenstockCompression", dependencies: ["CDeflate", "CLZ4", "CZstd", "Penstock"],
+            name: "PenstockCompression",
+            dependencies: [
+                "CDeflate", "CLinux", "CLZ4", "CZstd", "Penstock",
+                .product(name: "DequeModule", package: "swift-collections"),
+            ],
             swiftSettings: swiftSettings),
         .target(name: "CVulkan"),
         .target(
@@ -94,7 +98,11 @@ let package = Package(
             swiftSettings: swiftSettings
         ),
         .testTarget(
-            name: "PenstockCompressionTests", dependencies: ["PenstockCompression", "TestSupport"],
+            name: "PenstockCompressionTests",
+            dependencies: [
+                "Penstock", "PenstockCompression", "PenstockTesting", "TestSupport",
+                .product(name: "SystemPackage", package: "swift-system"),
+            ],
             swiftSettings: swiftSettings),
         // A Vulkan driver that checks every call, for what lavapipe cannot show.
         .target(
