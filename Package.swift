@@ -110,8 +110,8 @@ let package = Package(
         .testTarget(
             name: "PenstockVulkanTests",
             dependencies: [
-                "CTestShims", "CVulkan", "FakeVulkan", "Penstock", "PenstockTesting", "PenstockVulkan",
-                "TestSupport", .product(name: "SystemPackage", package: "swift-system"),
+                "CTestShims", "CVulkan", "FakeVulkan", "Penstock", "PenstockCompression", "PenstockTesting",
+                "PenstockVulkan", "TestSupport", .product(name: "SystemPackage", package: "swift-system"),
             ],
             swiftSettings: swiftSettings
         ),
