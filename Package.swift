@@ -11,6 +11,7 @@ let package = Package(
     name: "penstock",
     products: [
         .library(name: "Penstock", targets: ["Penstock"]),
+        .library(name: "PenstockArchive", targets: ["PenstockArchive"]),
         .library(name: "PenstockCompression", targets: ["PenstockCompression"]),
         .library(name: "PenstockTesting", targets: ["PenstockTesting"]),
         .library(name: "PenstockVulkan", targets: ["PenstockVulkan"]),
@@ -52,6 +53,15 @@ let package = Package(
                 .product(name: "DequeModule", package: "swift-collections"),
             ],
             swiftSettings: swiftSettings),
+        .systemLibrary(name: "CXXHash", pkgConfig: "libxxhash", providers: [.apt(["libxxhash-dev"])]),
+        .target(
+            name: "PenstockArchive",
+            dependencies: [
+                "CLinux", "CXXHash", "Penstock", "PenstockCompression",
+                .product(name: "SystemPackage", package: "swift-system"),
+            ],
+            swiftSettings: swiftSettings
+        ),
         .target(name: "CVulkan"),
         .target(
             name: "PenstockVulkan",
@@ -66,7 +76,7 @@ let package = Package(
         .executableTarget(
             name: "penstock",
             dependencies: [
-                "CBaselines", "Penstock", "PenstockCompression", "PenstockVulkan",
+                "CBaselines", "Penstock", "PenstockArchive", "PenstockCompression", "PenstockVulkan",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "SystemPackage", package: "swift-system"),
             ],
@@ -104,6 +114,14 @@ let package = Package(
                 .product(name: "SystemPackage", package: "swift-system"),
             ],
             swiftSettings: swiftSettings),
+        .testTarget(
+            name: "PenstockArchiveTests",
+            dependencies: [
+                "CTestShims", "Penstock", "PenstockArchive", "PenstockCompression", "TestSupport",
+                .product(name: "SystemPackage", package: "swift-system"),
+            ],
+            swiftSettings: swiftSettings
+        ),
         // A Vulkan driver that checks every call, for what lavapipe cannot show.
         .target(
             name: "FakeVulkan", dependencies: ["CVulkan"], path: "Tests/FakeVulkan", swiftSettings: swiftSettings),
