@@ -15,15 +15,24 @@ extension ArchiveLayer {
 
     /// A read of some of an entry's chunks, or of a part of what they hold.
     ///
-    /// - Parameter range: Which of the chunks' uncompressed bytes, as many as the slice has.
+    /// - Parameter range: Which of the chunks' uncompressed bytes, as many as the place has.
     func request(
-        _ entry: ArchiveEntry, _ chunks: Range<Int>, _ range: Range<Int>? = nil, into slice: HostBuffer.Slice,
+        _ entry: ArchiveEntry, _ chunks: Range<Int>, _ range: Range<Int>? = nil, into place: ArchiveRead.Place,
         priority: StoragePriority?
     ) throws(ArchiveError) -> DecodingRequest {
-        DecodingRequest(
-            from: file, chunks: entry.chunks(chunks), range: range, into: slice,
-            decoding: try codec(of: entry.record) ?? StoredChunks(), checkedBy: verifies ? Self.hash : nil,
-            priority: priority)
+        let chunks = entry.chunks(chunks)
+        let codec = try codec(of: entry.record) ?? StoredChunks()
+        let hash = verifies ? Self.hash : nil
+        switch place {
+        case .host(let slice):
+            return DecodingRequest(
+                from: file, chunks: chunks, range: range, into: slice, decoding: codec, checkedBy: hash,
+                priority: priority)
+        case .device(let memory):
+            return DecodingRequest(
+                from: file, chunks: chunks, range: range, into: memory, decoding: codec, checkedBy: hash,
+                priority: priority)
+        }
     }
 
     /// What went wrong with a request for an entry.

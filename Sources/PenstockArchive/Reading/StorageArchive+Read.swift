@@ -16,26 +16,23 @@ extension StorageArchive {
     public func read(
         _ entry: ArchiveEntry, at offset: UInt64 = 0, into slice: HostBuffer.Slice, priority: StoragePriority? = nil
     ) async throws(ArchiveError) -> Int {
-        guard offset <= entry.size, slice.range.lowerBound >= 0, slice.range.upperBound <= slice.buffer.count else {
-            throw ArchiveError(
-                .invalidRange, file: entry.layer.file.path, entry: entry.path,
-                "The entry has \(entry.size) bytes, and the buffer \(slice.buffer.count)")
-        }
-        let count = Int(min(UInt64(slice.count), entry.size - offset))
-        guard count > 0 else { return 0 }
-        let size = UInt64(entry.chunkSize)
-        let (first, last) = (Int(offset / size), Int((offset + UInt64(count) - 1) / size))
-        // Within the chunks.
-        let skip = Int(offset - UInt64(first) * size)
-        let start = slice.range.lowerBound
-        let request = try entry.layer.request(
-            entry, first..<last + 1, skip..<skip + count, into: slice.buffer[start..<start + count],
-            priority: priority)
-        do throws(StorageError) {
-            return try await queue.perform([request])[0].get()
-        } catch {
-            throw entry.layer.error(error, entry)
-        }
+        try await perform([ArchiveRead(entry, at: offset, into: slice, priority: priority)])[0].get()
+    }
+
+    /// Reads an entry, or a part of it, into a device's memory, such as a slice of a GPU's buffer or parts of its image.
+    ///
+    /// - Parameters:
+    ///   - entry: One of the archive's entries.
+    ///   - offset: Where to start, in uncompressed bytes.
+    ///   - memory: Where the bytes go: as many as it has, which the entry must have from there on.
+    ///   - priority: How soon it matters; nil: the task's priority.
+    /// - Returns: The bytes read.
+    /// - Throws: ``ArchiveError``. What the memory holds is then unspecified.
+    @discardableResult
+    public func read(
+        _ entry: ArchiveEntry, at offset: UInt64 = 0, into memory: some DeviceMemory, priority: StoragePriority? = nil
+    ) async throws(ArchiveError) -> Int {
+        try await perform([ArchiveRead(entry, at: offset, into: memory, priority: priority)])[0].get()
     }
 
     /// Reads an entry, or a part of it, into a fresh buffer.
