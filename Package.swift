@@ -49,10 +49,11 @@ let package = Package(
             name: "PenstockCompression", dependencies: ["CDeflate", "CLZ4", "CZstd", "Penstock"],
             swiftSettings: swiftSettings),
         .target(name: "CVulkan"),
+        .target(name: "CShaders", exclude: ["gdeflate.comp", "gdeflate.comp.spv"]),
         .target(
             name: "PenstockVulkan",
             dependencies: [
-                "CLinux", "CVulkan", "Penstock",
+                "CLinux", "CShaders", "CVulkan", "Penstock",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "SystemPackage", package: "swift-system"),
             ],
@@ -102,8 +103,8 @@ let package = Package(
         .testTarget(
             name: "PenstockVulkanTests",
             dependencies: [
-                "CTestShims", "CVulkan", "FakeVulkan", "Penstock", "PenstockTesting", "PenstockVulkan",
-                "TestSupport", .product(name: "SystemPackage", package: "swift-system"),
+                "CTestShims", "CVulkan", "FakeVulkan", "Penstock", "PenstockCompression", "PenstockTesting",
+                "PenstockVulkan", "TestSupport", .product(name: "SystemPackage", package: "swift-system"),
             ],
             swiftSettings: swiftSettings
         ),

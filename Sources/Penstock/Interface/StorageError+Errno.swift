@@ -56,6 +56,7 @@ extension StorageError.Code {
         case .deviceLost: "the GPU was lost; make a new device, and a new queue for it"
         case .deviceMemory: "the GPU is out of memory; free some buffers or raise the budget"
         case .device: "a Vulkan command failed"
+        case .malformedData: "the data is damaged, or of another format; check the file"
         case .other: "the operation failed"
         }
     }

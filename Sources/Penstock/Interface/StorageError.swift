@@ -17,7 +17,7 @@ public struct StorageError: Error, Sendable {
             case invalidRange, invalidArgument, notFound, permissionDenied, alreadyExists
             case isDirectory, unsupportedFileType, notSupported, badDescriptor, badAddress, tooManyOpenFiles
             case noSpace, fileTooLarge, readOnly, outOfMemory, memoryLimit, busy, io, unavailable, other
-            case deviceLost, deviceMemory, device
+            case deviceLost, deviceMemory, device, malformedData
         }
 
         package let kind: Kind
@@ -77,6 +77,9 @@ public struct StorageError: Error, Sendable {
         public static let deviceMemory = Code(.deviceMemory)
         /// A Vulkan command failed in another way; ``StorageError/vulkanResult`` says how.
         public static let device = Code(.device)
+        /// What was read does not decode to what it should: it is damaged, or of another format. Some of the destination may
+        /// have been written.
+        public static let malformedData = Code(.malformedData)
         /// Any other errno.
         public static let other = Code(.other)
 
