@@ -33,8 +33,8 @@ package final class SinkDecoding: SinkLayout {
     package let format: UInt32
     /// In the order of their starts, without sharing encoded bytes. There may be other bytes between them.
     package let pages: [Page]
-    /// Of the request.
-    private let byteCount: Int
+    /// How many bytes the request reads.
+    package let byteCount: Int
 
     /// Nil if a page has no bytes, or does not lie within the request or behind the one before it, is larger than pages are, or would be
     /// decoded to something outside of the destination. Whether pages share destination bytes is not looked at: which of

@@ -140,9 +140,12 @@ public final class GPUDevice: Sendable {
 extension GPUDevice {
     var family: PhysicalDevice.QueueFamily { physical.queueFamilies[Int(queueFamily)] }
 
+    /// Whether the queue can be given compute shaders.
+    var runsShaders: Bool { family.has(VK_QUEUE_COMPUTE_BIT) && functions.compute != nil }
+
     /// The shader that decodes pages; nil: the queue's family cannot run it, or the driver does not take it.
     var decodePipeline: DecodePipeline? {
-        guard family.has(VK_QUEUE_COMPUTE_BIT), let compute = functions.compute else { return nil }
+        guard runsShaders, let compute = functions.compute else { return nil }
         return decoder.withLock { decoder in
             if let made = decoder { return made }
             do throws(VulkanFailure) {

@@ -134,11 +134,9 @@ extension GPUBuffer.Slice {
     /// The slice as the destination of pages that the device decodes, which it must be able to: see
     /// ``Penstock/SinkDevice/canDecode(_:)``.
     ///
-    /// - Parameters:
-    ///   - decoding: The pages; their destinations are counted from the slice's start.
-    ///   - encodedCount: How many bytes the request reads.
+    /// - Parameter decoding: The pages; their destinations are counted from the slice's start.
     package func decodingSlice(
-        _ decoding: SinkDecoding, encodedCount: Int, _ synchronization: GPUSynchronization? = nil
+        _ decoding: SinkDecoding, _ synchronization: GPUSynchronization? = nil
     ) throws(StorageError) -> SinkSlice {
         let synchronization = synchronization ?? GPUSynchronization()
         try synchronization.check(buffer.device)
@@ -148,7 +146,7 @@ extension GPUBuffer.Slice {
         let isInside = range.lowerBound >= 0 && range.upperBound <= buffer.count
         return SinkSlice(
             device: buffer.device, memory: buffer.storage, handle: UInt64(UInt(bitPattern: buffer.storage.handle)),
-            offset: UInt64(max(0, range.lowerBound)), count: encodedCount,
+            offset: UInt64(max(0, range.lowerBound)), count: decoding.byteCount,
             options: details.options(decoding: decoding), problem: isInside ? nil : outside)
     }
 

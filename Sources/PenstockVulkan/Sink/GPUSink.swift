@@ -186,6 +186,15 @@ final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread 
                 "GPU landing", isAvailable: device.landsDirectly,
                 rung: device.landsDirectly ? "straight into memory that the host sees" : "staged",
                 reason: device.landsDirectly ? "where a buffer has such memory; else staged" : "switched off"),
+            .init(
+                "GPU decoding", isAvailable: device.runsShaders,
+                rung: device.runsShaders ? "GDeflate by a compute shader" : "none",
+                reason: device.runsShaders
+                    ? nil
+                    : device.functions.compute == nil
+                        ? "Vulkan's compute functions are missing" : "the queue's family does not compute",
+                advice: device.runsShaders || !device.isAdopted
+                    ? nil : "adopt a queue of a family with VK_QUEUE_COMPUTE_BIT"),
         ]
     }
 }
