@@ -63,10 +63,11 @@ let package = Package(
             swiftSettings: swiftSettings
         ),
         .target(name: "CVulkan"),
+        .target(name: "CShaders", exclude: ["gdeflate.comp", "gdeflate.comp.spv"]),
         .target(
             name: "PenstockVulkan",
             dependencies: [
-                "CLinux", "CVulkan", "Penstock",
+                "CLinux", "CShaders", "CVulkan", "Penstock",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "SystemPackage", package: "swift-system"),
             ],
