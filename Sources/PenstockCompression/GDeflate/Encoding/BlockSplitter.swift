@@ -94,7 +94,7 @@ final class BlockSplitter {
     /// bits are left out, because no splitting changes them.
     private func cost(_ histogram: Histogram) -> Int {
         let literals = entropy(histogram.counts, Histogram.firstDistance)
-        let distances = entropy(histogram.distances, MatchSymbols.distanceCount)
+        let distances = entropy(histogram.distances, Alphabet.distanceCount)
         let header = Self.headerBits + Self.headerBitsPerSymbol * (literals.symbols + distances.symbols)
         return literals.bits + distances.bits + header << Logarithms.fraction
     }

@@ -1,17 +1,12 @@
-/// How DEFLATE64 writes a match: a length symbol and a distance symbol, each with extra bits.
-enum MatchSymbols {
-    static let endOfBlock = 256
-    /// The first length symbol of the literal/length alphabet.
-    static let firstLength = 257
-    /// Symbols 0 to 285.
-    static let literalLengthCount = 286
-    static let distanceCount = 32
+// A match is a length symbol and a distance symbol, each with extra bits that are added to the least it stands for.
+extension Alphabet {
     static let shortestMatch = 3
     /// The last length symbol stands for every length from 3, with 16 extra bits. Up to 258 another one is cheaper.
     static let longLengthIndex = 28
     static let longestShortLength = 258
 
-    /// The length symbol, counted from ``firstLength``.
+    // MARK: Lengths; their symbols are counted from `firstLength`
+
     @inline(__always)
     static func lengthIndex(_ length: Int) -> Int {
         guard length <= longestShortLength else { return longLengthIndex }
@@ -27,6 +22,14 @@ enum MatchSymbols {
         return index < 8 ? 0 : index &>> 2 &- 1
     }
 
+    /// The shortest length of a symbol.
+    static func shortestLength(_ index: Int) -> Int {
+        if index == longLengthIndex { return shortestMatch }
+        return index < 8 ? shortestMatch + index : shortestMatch + (4 + index % 4) << lengthExtraBits(index)
+    }
+
+    // MARK: Distances
+
     @inline(__always)
     static func distanceSymbol(_ distance: Int) -> Int {
         let value = distance &- 1
@@ -37,4 +40,9 @@ enum MatchSymbols {
 
     @inline(__always)
     static func distanceExtraBits(_ symbol: Int) -> Int { symbol < 4 ? 0 : symbol &>> 1 &- 1 }
+
+    /// The least distance of a symbol.
+    static func leastDistance(_ symbol: Int) -> Int {
+        symbol < 2 ? 1 + symbol : 1 + (2 + symbol % 2) << distanceExtraBits(symbol)
+    }
 }
