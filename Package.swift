@@ -1,11 +1,13 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
-let swiftSettings: [SwiftSetting] = [
+var swiftSettings: [SwiftSetting] = [
     .enableUpcomingFeature("ExistentialAny"),
     .enableUpcomingFeature("MemberImportVisibility"),
     .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
 ]
+// Not for everybody: a newer compiler may warn of more.
+if Context.environment["PENSTOCK_WARNINGS"] == "errors" { swiftSettings.append(.treatAllWarnings(as: .error)) }
 
 let package = Package(
     name: "penstock",
@@ -93,8 +95,12 @@ let package = Package(
             ],
             swiftSettings: swiftSettings
         ),
+        // What libFuzzer runs, and with its corpus the tests do too.
+        .target(
+            name: "FuzzTargets", dependencies: ["PenstockCompression"], path: "Tests/Fuzz", exclude: ["Corpus"],
+            swiftSettings: swiftSettings),
         .testTarget(
-            name: "PenstockCompressionTests", dependencies: ["PenstockCompression", "TestSupport"],
+            name: "PenstockCompressionTests", dependencies: ["FuzzTargets", "PenstockCompression", "TestSupport"],
             swiftSettings: swiftSettings),
         // A Vulkan driver that checks every call, for what lavapipe cannot show.
         .target(
