@@ -1,11 +1,13 @@
 // swift-tools-version: 6.2
 import PackageDescription
 
-let swiftSettings: [SwiftSetting] = [
+var swiftSettings: [SwiftSetting] = [
     .enableUpcomingFeature("ExistentialAny"),
     .enableUpcomingFeature("MemberImportVisibility"),
     .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
 ]
+// Not for everybody: a newer compiler may warn of more.
+if Context.environment["PENSTOCK_WARNINGS"] == "errors" { swiftSettings.append(.treatAllWarnings(as: .error)) }
 
 let package = Package(
     name: "penstock",
@@ -108,10 +110,14 @@ let package = Package(
             ],
             swiftSettings: swiftSettings
         ),
+        // What libFuzzer runs, and with its corpus the tests do too.
+        .target(
+            name: "FuzzTargets", dependencies: ["PenstockCompression"], path: "Tests/Fuzz", exclude: ["Corpus"],
+            swiftSettings: swiftSettings),
         .testTarget(
             name: "PenstockCompressionTests",
             dependencies: [
-                "Penstock", "PenstockCompression", "PenstockTesting", "TestSupport",
+                "FuzzTargets", "Penstock", "PenstockCompression", "PenstockTesting", "TestSupport",
                 .product(name: "SystemPackage", package: "swift-system"),
             ],
             swiftSettings: swiftSettings),

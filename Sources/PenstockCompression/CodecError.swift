@@ -48,3 +48,13 @@ extension CodecError: CustomStringConvertible {
         return "\(message)\(place) [\(code)]"
     }
 }
+
+extension CodecError {
+    /// What was decoded is not what was to be had.
+    static func size(_ count: Int, of expected: Int) -> CodecError {
+        CodecError(.sizeMismatch, "The chunk holds \(count) bytes, the destination \(expected)")
+    }
+
+    static let destinationTooSmall = CodecError(
+        .destinationTooSmall, "The encoded bytes do not fit into the destination")
+}

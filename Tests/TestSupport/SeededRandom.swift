@@ -24,18 +24,28 @@ package struct SeededRandom: RandomNumberGenerator {
 
 /// Calls `body` with that many generators, each from a seed of its own. `PENSTOCK_SEED` repeats a single one.
 ///
-/// - Parameter name: Printed with the first seed; a failure names its own through `seed`.
+/// - Parameters:
+///   - name: Printed with the first seed; a failure names its own through `seed`.
+///   - count: As for ``seedCount(_:)``.
 package func forEachSeed(_ name: String, count: Int, _ body: (inout SeededRandom) throws -> Void) rethrows {
     if let given = getenv("PENSTOCK_SEED"), let seed = UInt64(String(cString: given)) {
         var random = SeededRandom(seed)
         return try body(&random)
     }
     let first = UInt64.random(in: 0...(.max >> 1))
+    let count = seedCount(count)
     print("\(name): seeds \(first) and the \(count - 1) after it")
     for index in 0..<UInt64(count) {
         var random = SeededRandom(first &+ index)
         try body(&random)
     }
+}
+
+/// How many seeds are tried instead of so many: `PENSTOCK_SEED_PERCENT` runs fewer, since a sanitizer makes each many times
+/// slower, or more.
+package func seedCount(_ usual: Int) -> Int {
+    let percent = getenv("PENSTOCK_SEED_PERCENT").flatMap { Int(String(cString: $0)) } ?? 100
+    return max(1, usual * percent / 100)
 }
 
 /// A generator from a seed that is printed, for a test of one run.

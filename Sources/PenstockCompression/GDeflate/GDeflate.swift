@@ -17,6 +17,8 @@ public struct GDeflate: Codec {
     public let level: Int
     /// How the pages are wrapped.
     public let framing: Framing
+    private let encoders: ContextStore<UnsafeMutablePointer<GDeflateEncoder>>
+    private let decoders: ContextStore<UnsafeMutablePointer<PageDecoder>>
 
     /// - Parameters:
     ///   - level: From 0, which stores, to 12, which is the slowest and smallest. Decoding takes no notice of it.
@@ -24,6 +26,9 @@ public struct GDeflate: Codec {
     public init(level: Int = 6, framing: Framing = .tileStream) {
         self.level = level
         self.framing = framing
+        // An encoder has up to 3 MB.
+        encoders = ContextStore(mostKept: 16, of: { GDeflateEncoder(level: level) })
+        decoders = ContextStore(mostKept: 64, of: { try? PageDecoder() })
     }
 
     /// `gdfl` for tile streams, `gdpg` for pages.
@@ -59,60 +64,68 @@ public struct GDeflate: Codec {
 
     /// Decompresses a tile stream or a page, of exactly the destination's size, from bytes that may be anything.
     ///
-    /// Takes 56 KB of memory for the time of the call, and less than 512 KB for a stream's table.
+    /// Takes 56 KB of memory, which the codec keeps for later calls, and less than 512 KB for a stream's table.
     public func decode(_ source: RawSpan, into destination: inout MutableRawSpan) throws(CodecError) {
         switch framing {
         case .tileStream: try decodeTiles(source, into: &destination)
-        case .page: try Self.decodePage(source, into: &destination)
+        case .page: try decodePage(source, into: &destination)
         }
     }
 
-    /// One page without a frame, on bytes from anywhere.
-    static func decodePage(_ source: RawSpan, into destination: inout MutableRawSpan) throws(CodecError) {
-        guard destination.byteCount <= pageSize else {
-            throw CodecError(.notSupported, "A page holds at most \(pageSize) bytes, not \(destination.byteCount)")
+    private func decodePage(_ source: RawSpan, into destination: inout MutableRawSpan) throws(CodecError) {
+        guard destination.byteCount <= Self.pageSize else {
+            throw CodecError(
+                .notSupported, "A page holds at most \(Self.pageSize) bytes, not \(destination.byteCount)")
         }
         // As the encoder has it: no bytes, no page.
         if source.isEmpty, destination.isEmpty { return }
-        var decoder = try PageDecoder()
-        try decoder.decode(source, into: &destination)
+        try decoders.withContext { decoder throws(CodecError) in
+            try decoder.pointee.decode(source, into: &destination)
+        }
     }
 
     private func encodePage(
         _ source: UnsafeRawBufferPointer, into destination: UnsafeMutableRawBufferPointer
     ) throws(CodecError) -> Int {
         if source.isEmpty { return 0 }
-        var encoder = GDeflateEncoder(level: level)
-        guard let size = encoder.encodePage(source, into: destination) else { throw Self.destinationTooSmall }
-        return size
+        return try encoders.withContext { encoder throws(CodecError) in
+            guard let size = encoder.pointee.encodePage(source, into: destination) else {
+                throw CodecError.destinationTooSmall
+            }
+            return size
+        }
     }
 
     private func encodeTiles(
         _ source: UnsafeRawBufferPointer, into destination: UnsafeMutableRawBufferPointer
     ) throws(CodecError) -> Int {
         let tileCount = TileStream.tileCount(of: source.count)
-        var size = TileStream.headerSize + TileStream.offsetSize * tileCount
-        guard size <= destination.count else { throw Self.destinationTooSmall }
+        let payload = TileStream.headerSize + TileStream.offsetSize * tileCount
+        guard payload <= destination.count else { throw CodecError.destinationTooSmall }
         TileStream.writeHeader(of: source.count, to: destination)
-        guard tileCount > 0 else { return size }
-        let payload = size
-        var encoder = GDeflateEncoder(level: level)
+        guard tileCount > 0 else { return payload }
+        return try encoders.withContext { encoder throws(CodecError) in
+            try encodeTiles(tileCount, behind: payload, source, into: destination, with: &encoder.pointee)
+        }
+    }
+
+    private func encodeTiles(
+        _ tileCount: Int, behind payload: Int, _ source: UnsafeRawBufferPointer,
+        into destination: UnsafeMutableRawBufferPointer, with encoder: inout GDeflateEncoder
+    ) throws(CodecError) -> Int {
+        var size = payload
         for tile in 0..<tileCount {
             let start = size
             let end = min((tile + 1) * Self.pageSize, source.count)
             let page = UnsafeRawBufferPointer(rebasing: source[(tile * Self.pageSize)..<end])
             let room = UnsafeMutableRawBufferPointer(rebasing: destination[start...])
-            guard let pageSize = encoder.encodePage(page, into: room) else { throw Self.destinationTooSmall }
+            guard let pageSize = encoder.encodePage(page, into: room) else { throw CodecError.destinationTooSmall }
             size += pageSize
             // The last tile's size stands where the first one's offset, which is 0, would be.
             if tile > 0 { TileStream.writeOffset(start - payload, of: tile, to: destination) }
             if tile == tileCount - 1 { TileStream.writeOffset(pageSize, of: 0, to: destination) }
         }
         return size
-    }
-
-    private static var destinationTooSmall: CodecError {
-        CodecError(.destinationTooSmall, "The encoded bytes do not fit into the destination")
     }
 
     private func decodeTiles(_ source: RawSpan, into destination: inout MutableRawSpan) throws(CodecError) {
@@ -125,15 +138,17 @@ public struct GDeflate: Codec {
         guard stream.tileCount > 0 else { return }
         try destination.withUnsafeMutableBytes { destination throws(CodecError) in
             try source.withUnsafeBytes { source throws(CodecError) in
-                try decodeTiles(of: stream, source, into: destination)
+                try decoders.withContext { decoder throws(CodecError) in
+                    try decodeTiles(of: stream, source, into: destination, with: &decoder.pointee)
+                }
             }
         }
     }
 
     private func decodeTiles(
-        of stream: TileStream, _ source: UnsafeRawBufferPointer, into destination: UnsafeMutableRawBufferPointer
+        of stream: TileStream, _ source: UnsafeRawBufferPointer, into destination: UnsafeMutableRawBufferPointer,
+        with decoder: inout PageDecoder
     ) throws(CodecError) {
-        var decoder = try PageDecoder()
         for tile in 0..<stream.tileCount {
             let page = stream.page(of: tile)
             let bytes = UnsafeMutableRawBufferPointer(rebasing: destination[stream.destination(of: tile)])

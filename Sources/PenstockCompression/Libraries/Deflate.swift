@@ -16,8 +16,8 @@ public struct Deflate: Codec {
     public let level: Int
     /// What is around the compressed bytes.
     public let framing: Framing
-    private let compressors: ContextStore
-    private let decompressors: ContextStore
+    private let compressors: ContextStore<OpaquePointer>
+    private let decompressors: ContextStore<OpaquePointer>
 
     /// - Parameters:
     ///   - level: Beyond 0 to 12, the nearest of these.

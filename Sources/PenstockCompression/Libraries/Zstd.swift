@@ -4,8 +4,8 @@ import CZstd
 public struct Zstd: Codec {
     /// From −7, which is the fastest, over 3 to 22, which is the smallest. Decoding takes no notice of it.
     public let level: Int
-    private let compressors: ContextStore
-    private let decompressors: ContextStore
+    private let compressors: ContextStore<OpaquePointer>
+    private let decompressors: ContextStore<OpaquePointer>
 
     /// - Parameter level: Beyond the library's own limits, the nearest of them.
     public init(level: Int = 3) {

@@ -139,21 +139,20 @@ struct BenchDecode: AsyncParsableCommand {
     private func encode(_ corpus: DecodeCorpus, _ level: Int, _ report: BenchReport) async throws {
         let name = "GDeflate, encode, \(corpus.name), level \(level), one core"
         guard isWanted(name) else { return }
-        func contestant(_ name: String, _ codec: any Codec, chunkSize: Int) throws -> (Contestant, ratio: Double) {
-            let runs = try CodecRuns(codec, corpus.bytes, chunkSize: chunkSize)
+        func contestant(_ name: String, _ codec: any Codec) throws -> (Contestant, ratio: Double) {
+            let runs = try CodecRuns(codec, corpus.bytes, chunkSize: Self.chunkSize)
             let title = "\(name), \(Units.fixed(runs.ratio, decimals: 3)) : 1"
             return (Contestant(title) { try await runs.encode() }, runs.ratio)
         }
-        // A stream of many tiles: the encoder's tables are then set up for once, as the library's are.
-        let subject = try contestant("penstock", GDeflate(level: level), chunkSize: 4 << 20)
+        let subject = try contestant("penstock", GDeflate(level: level, framing: .page))
         var baselines: [BenchCase.Baseline] = []
         var reference: Double?
         if let oracle {
-            let other = try contestant("oracle", OracleCodec(oracle, level: level), chunkSize: Self.chunkSize)
+            let other = try contestant("oracle", OracleCodec(oracle, level: level))
             baselines.append(.init(other.0, target: 1))
             reference = other.ratio
         }
-        let deflate = try contestant("libdeflate", Deflate(level: level), chunkSize: Self.chunkSize)
+        let deflate = try contestant("libdeflate", Deflate(level: level))
         baselines.append(.init(deflate.0))
         report.print(try await BenchCase(name, subject: subject.0, baselines: baselines).run(rounds: self.runs))
         if let reference {

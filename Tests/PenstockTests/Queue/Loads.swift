@@ -49,12 +49,12 @@ import Testing
         let descriptor = try! FileDescriptor.open(path, .readOnly)
         defer { try! descriptor.close() }
         var bytes: [UInt8] = []
-        let block = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 16, alignment: 16)
-        defer { block.deallocate() }
         while true {
-            let count = try! descriptor.read(into: block)
-            if count == 0 { return bytes }
-            bytes.append(contentsOf: block[0..<count])
+            let block = [UInt8](unsafeUninitializedCapacity: 1 << 16) { block, count in
+                count = try! descriptor.read(into: UnsafeMutableRawBufferPointer(block))
+            }
+            if block.isEmpty { return bytes }
+            bytes += block
         }
     }
 

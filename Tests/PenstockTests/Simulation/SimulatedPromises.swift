@@ -1,14 +1,13 @@
-import Glibc
 import Penstock
 import PenstockTesting
 import SystemPackage
+import TestSupport
 import Testing
 
 /// The promises of the design, on a disk that has a bad day, over thousands of seeds. A failure names its seed, and
 /// `PENSTOCK_SEED=n` runs that one alone.
 @Suite struct SimulatedPromises {
-    /// `PENSTOCK_SEEDS=n` runs fewer or more; a sanitizer makes each many times slower.
-    static let seeds = getenv("PENSTOCK_SEEDS").flatMap { Int(String(cString: $0)) } ?? 2400
+    static let seeds = seedCount(2400)
     static let groups = 24
 
     @Test(arguments: 0..<groups)

@@ -52,7 +52,6 @@ struct DecodeTables {
     static let distances = Int(DecodeEntry.length) / MemoryLayout<UInt32>.stride
     private static let entryCount = distances + count(of: Alphabet.distanceCount)
     private static let templateCount = Alphabet.symbolCount + Alphabet.distanceCount + Alphabet.codeLengthCount
-    private static let codeLengthBits = 7
     private static let lengthCount = Alphabet.symbolCount + Alphabet.distanceCount
     /// The memory needed, in words.
     static let wordCount = entryCount + templateCount + (Alphabet.longestCode + 1) * 2 + lengthCount
@@ -83,12 +82,14 @@ struct DecodeTables {
 
         for literal in 0..<Alphabet.endOfBlock { templates[literal] = UInt32(literal) << 16 | DecodeEntry.literal }
         templates[Alphabet.endOfBlock] = DecodeEntry.exceptional | DecodeEntry.end
-        for symbol in 257..<Alphabet.symbolCount { templates[symbol] = DecodeEntry.exceptional }
-        for (index, length) in Alphabet.lengths.enumerated() {
-            templates[257 + index] = length.base << 16 | DecodeEntry.length | length.extraBits
+        for symbol in Alphabet.firstLength..<Alphabet.symbolCount { templates[symbol] = DecodeEntry.exceptional }
+        for index in 0...Alphabet.longLengthIndex {
+            templates[Alphabet.firstLength + index] =
+                UInt32(Alphabet.shortestLength(index) << 16 | Alphabet.lengthExtraBits(index)) | DecodeEntry.length
         }
-        for (index, distance) in Alphabet.distances.enumerated() {
-            templates[Alphabet.symbolCount + index] = distance.base << 16 | distance.extraBits
+        for symbol in 0..<Alphabet.distanceCount {
+            templates[Alphabet.symbolCount + symbol] =
+                UInt32(Alphabet.leastDistance(symbol) << 16 | Alphabet.distanceExtraBits(symbol))
         }
         for length in 0..<Alphabet.codeLengthCount {
             templates[Alphabet.symbolCount + Alphabet.distanceCount + length] = UInt32(length) << 16
@@ -115,16 +116,15 @@ struct DecodeTables {
 
     /// What those bits mean while a block's tables are read.
     func codeLength(_ bits: UInt64) -> DecodeEntry {
-        DecodeEntry(word: entries[Int(bits & (1 << UInt64(Self.codeLengthBits) - 1))])
+        DecodeEntry(word: entries[Int(bits & (1 << UInt64(Alphabet.longestCodeLengthCode) - 1))])
     }
 
     /// The codes that the format itself sets.
     mutating func buildFixed() {
-        for symbol in 0..<144 { lengths[symbol] = 8 }
-        for symbol in 144..<256 { lengths[symbol] = 9 }
-        for symbol in 256..<280 { lengths[symbol] = 7 }
-        for symbol in 280..<288 { lengths[symbol] = 8 }
-        for distance in 0..<Alphabet.distanceCount { lengths[Alphabet.symbolCount + distance] = 5 }
+        for symbol in 0..<Alphabet.symbolCount { lengths[symbol] = Alphabet.fixedCodeLength(symbol) }
+        for distance in 0..<Alphabet.distanceCount {
+            lengths[Alphabet.symbolCount + distance] = Alphabet.fixedDistanceCodeLength
+        }
         _ = build(symbols: Alphabet.symbolCount, distances: Alphabet.distanceCount)
     }
 
@@ -132,7 +132,7 @@ struct DecodeTables {
     mutating func buildCodeLengths() -> Bool {
         build(
             at: 0, lengths, count: Alphabet.codeLengthCount, templates + Alphabet.symbolCount + Alphabet.distanceCount,
-            indexBits: Self.codeLengthBits)
+            indexBits: Alphabet.longestCodeLengthCode)
     }
 
     /// From the lengths: those of the symbols, then those of the distances. False if they make no code.

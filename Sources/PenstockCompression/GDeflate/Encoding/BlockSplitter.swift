@@ -3,7 +3,10 @@
 final class BlockSplitter {
     private static let mostBlocks = 64
     /// What a header takes besides its lengths, and for each symbol that occurs: figures from real pages.
-    private static let headerBits = 120
+    ///
+    /// The former is 200 more than it is. A block's own code fits its few symbols by chance, too, so that the entropy
+    /// flatters small blocks; and each block costs a decoder new tables.
+    private static let headerBits = 320
     private static let headerBitsPerSymbol = 3
 
     let blocks = UnsafeMutablePointer<Block>.allocate(capacity: mostBlocks)
@@ -94,7 +97,7 @@ final class BlockSplitter {
     /// bits are left out, because no splitting changes them.
     private func cost(_ histogram: Histogram) -> Int {
         let literals = entropy(histogram.counts, Histogram.firstDistance)
-        let distances = entropy(histogram.distances, MatchSymbols.distanceCount)
+        let distances = entropy(histogram.distances, Alphabet.distanceCount)
         let header = Self.headerBits + Self.headerBitsPerSymbol * (literals.symbols + distances.symbols)
         return literals.bits + distances.bits + header << Logarithms.fraction
     }

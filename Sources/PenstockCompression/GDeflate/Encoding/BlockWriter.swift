@@ -22,21 +22,15 @@ final class BlockWriter {
     private let builder = CodeLengthBuilder()
     private let header = DynamicHeader()
     private let literals = HuffmanCode.allocate(symbolCount: Histogram.firstDistance)
-    private let distances = HuffmanCode.allocate(symbolCount: MatchSymbols.distanceCount)
+    private let distances = HuffmanCode.allocate(symbolCount: Alphabet.distanceCount)
     private let fixedLiterals = HuffmanCode.allocate(symbolCount: Histogram.firstDistance)
-    private let fixedDistances = HuffmanCode.allocate(symbolCount: MatchSymbols.distanceCount)
+    private let fixedDistances = HuffmanCode.allocate(symbolCount: Alphabet.distanceCount)
 
     init() {
         for symbol in 0..<fixedLiterals.symbolCount {
-            fixedLiterals.lengths[symbol] =
-                switch symbol {
-                case ..<144: 8
-                case ..<256: 9
-                case ..<280: 7
-                default: 8
-                }
+            fixedLiterals.lengths[symbol] = Alphabet.fixedCodeLength(symbol)
         }
-        fixedDistances.lengths.update(repeating: 5, count: fixedDistances.symbolCount)
+        fixedDistances.lengths.update(repeating: Alphabet.fixedDistanceCodeLength, count: fixedDistances.symbolCount)
         fixedLiterals.assignCodewords()
         fixedDistances.assignCodewords()
     }
@@ -57,9 +51,11 @@ final class BlockWriter {
         to writer: inout LaneWriter
     ) {
         let histogram = block.histogram
-        histogram.counts[MatchSymbols.endOfBlock] = 1
-        builder.assign(literals.lengths, for: histogram.counts, count: MatchSymbols.literalLengthCount, limit: 15)
-        builder.assign(distances.lengths, for: histogram.distances, count: MatchSymbols.distanceCount, limit: 15)
+        histogram.counts[Alphabet.endOfBlock] = 1
+        builder.assign(
+            literals.lengths, for: histogram.counts, count: Alphabet.usedSymbolCount, limit: Alphabet.longestCode)
+        builder.assign(
+            distances.lengths, for: histogram.distances, count: Alphabet.distanceCount, limit: Alphabet.longestCode)
         let extraBits = histogram.extraBits
         let dynamicBits =
             header.build(literals: literals, distances: distances, builder: builder)
@@ -134,12 +130,12 @@ final class BlockWriter {
                 literal += Int(sequence.length)
                 putNext(
                     Self.bits(
-                        literalEntries[MatchSymbols.firstLength &+ sequence.lengthIndex],
-                        extra: Int(sequence.length) &- MatchSymbols.shortestMatch,
-                        extraBits: MatchSymbols.lengthExtraBits(sequence.lengthIndex)))
+                        literalEntries[Alphabet.firstLength &+ sequence.lengthIndex],
+                        extra: Int(sequence.length) &- Alphabet.shortestMatch,
+                        extraBits: Alphabet.lengthExtraBits(sequence.lengthIndex)))
                 visits[visit &- 1 &+ LaneWriter.laneCount] = Self.bits(
                     distanceEntries[sequence.distanceSymbol], extra: Int(sequence.distance) &- 1,
-                    extraBits: MatchSymbols.distanceExtraBits(sequence.distanceSymbol))
+                    extraBits: Alphabet.distanceExtraBits(sequence.distanceSymbol))
                 taken |= 1 &<< UInt64(LaneWriter.laneCount &- 1)
             }
             guard visit >= Self.visitBatch else { continue }
@@ -149,7 +145,7 @@ final class BlockWriter {
             visits.update(from: visits + written, count: visit &- written &+ LaneWriter.laneCount)
             visit &-= written
         }
-        putNext(UInt64(literalEntries[MatchSymbols.endOfBlock]))
+        putNext(UInt64(literalEntries[Alphabet.endOfBlock]))
         // One more visit of each lane, for the distances that are left.
         for next in 0..<LaneWriter.laneCount where taken &>> UInt64(next) & 1 == 0 { visits[visit &+ next] = 0 }
         Self.write(visits, count: visit + LaneWriter.laneCount, to: &output)

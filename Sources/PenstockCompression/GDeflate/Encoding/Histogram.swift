@@ -1,7 +1,7 @@
 /// How often each symbol occurs in a stretch of the page: literals and lengths, then distances.
 struct Histogram {
-    static let firstDistance = 288
-    static let count = firstDistance + MatchSymbols.distanceCount
+    static let firstDistance = Alphabet.symbolCount
+    static let count = firstDistance + Alphabet.distanceCount
 
     /// Room for ``count`` numbers.
     let counts: UnsafeMutablePointer<UInt32>
@@ -19,18 +19,18 @@ struct Histogram {
     func count(_ sequence: LZSequence, literals: UnsafePointer<UInt8>) {
         for index in 0..<Int(sequence.literals) { counts[Int(literals[index])] &+= 1 }
         guard sequence.length > 0 else { return }
-        counts[MatchSymbols.firstLength &+ sequence.lengthIndex] &+= 1
+        counts[Alphabet.firstLength &+ sequence.lengthIndex] &+= 1
         distances[sequence.distanceSymbol] &+= 1
     }
 
     /// The bits that the symbols take besides their codewords.
     var extraBits: Int {
         var bits = 0
-        for index in 0...MatchSymbols.longLengthIndex {
-            bits &+= Int(counts[MatchSymbols.firstLength &+ index]) &* MatchSymbols.lengthExtraBits(index)
+        for index in 0...Alphabet.longLengthIndex {
+            bits &+= Int(counts[Alphabet.firstLength &+ index]) &* Alphabet.lengthExtraBits(index)
         }
-        for symbol in 0..<MatchSymbols.distanceCount {
-            bits &+= Int(distances[symbol]) &* MatchSymbols.distanceExtraBits(symbol)
+        for symbol in 0..<Alphabet.distanceCount {
+            bits &+= Int(distances[symbol]) &* Alphabet.distanceExtraBits(symbol)
         }
         return bits
     }

@@ -4,7 +4,7 @@ struct LZSequence {
     /// 0: no match follows.
     var length: UInt16
     var distance: UInt16
-    /// The match's length symbol, counted from ``MatchSymbols/firstLength``, and above it the distance symbol.
+    /// The match's length symbol, counted from ``Alphabet/firstLength``, and above it the distance symbol.
     var symbols: UInt16
 
     @inline(__always) var lengthIndex: Int { Int(symbols & 0xFF) }
@@ -16,7 +16,7 @@ struct SequenceWriter {
     /// A longer run of literals is cut, so that a block can end inside it.
     static let longestRun = 512
     /// Room for a page of matches of the shortest length, with long runs of literals, and for the ends of blocks.
-    static let capacity = GDeflateEncoder.pageSize / MatchSymbols.shortestMatch + 256
+    static let capacity = GDeflateEncoder.pageSize / Alphabet.shortestMatch + 256
 
     private let sequences: UnsafeMutablePointer<LZSequence>
     private(set) var count = 0
@@ -27,7 +27,7 @@ struct SequenceWriter {
     @inline(__always)
     mutating func append(literals: Int, length: Int, distance: Int) {
         let rest = literals > Self.longestRun ? cut(literals) : literals
-        let symbols = MatchSymbols.lengthIndex(length) | MatchSymbols.distanceSymbol(distance) &<< 8
+        let symbols = Alphabet.lengthIndex(length) | Alphabet.distanceSymbol(distance) &<< 8
         sequences[count] = LZSequence(
             literals: UInt16(truncatingIfNeeded: rest), length: UInt16(truncatingIfNeeded: length),
             distance: UInt16(truncatingIfNeeded: distance), symbols: UInt16(truncatingIfNeeded: symbols))

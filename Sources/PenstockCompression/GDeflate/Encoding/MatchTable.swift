@@ -68,7 +68,7 @@ final class MatchTable {
                 firstFound[position] = UInt32(truncatingIfNeeded: count)
                 finder.skip(window, position)
                 rest.length &-= 1
-                if rest.length >= MatchSymbols.shortestMatch { append(rest.length, rest.distance) }
+                if rest.length >= Alphabet.shortestMatch { append(rest.length, rest.distance) }
                 position &+= 1
             }
             rest = Match()

@@ -103,16 +103,16 @@ final class OptimalParser {
             let cost = costs.literals[Int(window.bytes[position])]
             var best = (ways[position &+ 1] & Self.costMask) &+ cost &+ Self.step(length: 1, distance: 0)
             // Lengths up to this one have a nearer match.
-            var covered = MatchSymbols.shortestMatch &- 1
+            var covered = Alphabet.shortestMatch &- 1
             var index = Int(firstFound[position])
             let last = Int(firstFound[position &+ 1])
             while index < last {
                 let match = found[index]
                 index &+= 1
                 let distance = Int(match.distance)
-                let cost = costs.distances[MatchSymbols.distanceSymbol(distance)]
+                let cost = costs.distances[Alphabet.distanceSymbol(distance)]
                 let longest = min(Int(match.length), end &- position)
-                let short = min(longest, MatchSymbols.longestShortLength)
+                let short = min(longest, Alphabet.longestShortLength)
                 if longest > short {
                     let step = cost &+ Self.step(length: longest, distance: distance)
                     let long = costs.lengths[SymbolCosts.longLength] &+ step

@@ -13,12 +13,12 @@ struct SymbolCosts {
     /// By symbol, with extra bits.
     let distances: UnsafeMutablePointer<UInt64>
 
-    static let longLength = MatchSymbols.longestShortLength + 1
+    static let longLength = Alphabet.longestShortLength + 1
 
     static func allocate() -> SymbolCosts {
         SymbolCosts(
             literals: .allocate(capacity: 256), lengths: .allocate(capacity: longLength + 1),
-            distances: .allocate(capacity: MatchSymbols.distanceCount))
+            distances: .allocate(capacity: Alphabet.distanceCount))
     }
 
     func deallocate() {
@@ -31,15 +31,15 @@ struct SymbolCosts {
     func update(_ histogram: Histogram, _ logarithms: Logarithms) {
         let symbols = Self.total(histogram.counts, Histogram.firstDistance)
         for byte in 0..<256 { literals[byte] = Self.cost(histogram.counts[byte], of: symbols, logarithms) }
-        for length in MatchSymbols.shortestMatch...Self.longLength {
-            let index = MatchSymbols.lengthIndex(length)
-            let cost = Self.cost(histogram.counts[MatchSymbols.firstLength + index], of: symbols, logarithms)
-            lengths[length] = cost + Self.bits(MatchSymbols.lengthExtraBits(index))
+        for length in Alphabet.shortestMatch...Self.longLength {
+            let index = Alphabet.lengthIndex(length)
+            let cost = Self.cost(histogram.counts[Alphabet.firstLength + index], of: symbols, logarithms)
+            lengths[length] = cost + Self.bits(Alphabet.lengthExtraBits(index))
         }
-        let matches = Self.total(histogram.distances, MatchSymbols.distanceCount)
-        for symbol in 0..<MatchSymbols.distanceCount {
+        let matches = Self.total(histogram.distances, Alphabet.distanceCount)
+        for symbol in 0..<Alphabet.distanceCount {
             let cost = Self.cost(histogram.distances[symbol], of: matches, logarithms)
-            distances[symbol] = cost + Self.bits(MatchSymbols.distanceExtraBits(symbol))
+            distances[symbol] = cost + Self.bits(Alphabet.distanceExtraBits(symbol))
         }
     }
 
