@@ -88,7 +88,7 @@ let package = Package(
         .executableTarget(
             name: "AssetStreamer",
             dependencies: [
-                "Penstock", "PenstockVulkan",
+                "Penstock", "PenstockArchive", "PenstockCompression", "PenstockVulkan",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "SystemPackage", package: "swift-system"),

@@ -18,6 +18,7 @@ package final class CodecWorkers: QueueCompanion, @unchecked Sendable {  // `sta
     static let landingLimit = 32 << 20
 
     let counters = DecodingCounters()
+    let chooser: DecodingChooser
     /// Where chunks land that are not in the page cache.
     let landing = SlabArena(limit: landingLimit)
     /// How many threads there are at most.
@@ -30,6 +31,7 @@ package final class CodecWorkers: QueueCompanion, @unchecked Sendable {  // `sta
 
     package init(width: Int, name: String) {
         self.width = max(1, width)
+        chooser = DecodingChooser(width: max(1, width))
         self.name = name
         mutex.initialize(to: pthread_mutex_t())
         pthread_mutex_init(mutex, nil)
