@@ -135,7 +135,7 @@ let package = Package(
         .testTarget(
             name: "PenstockVulkanTests",
             dependencies: [
-                "CTestShims", "CVulkan", "FakeVulkan", "Penstock", "PenstockCompression", "PenstockTesting",
+                "CLinux", "CTestShims", "CVulkan", "FakeVulkan", "Penstock", "PenstockCompression", "PenstockTesting",
                 "PenstockVulkan", "TestSupport", .product(name: "SystemPackage", package: "swift-system"),
             ],
             swiftSettings: swiftSettings

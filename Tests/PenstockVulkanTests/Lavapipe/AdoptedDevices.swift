@@ -1,3 +1,4 @@
+import CLinux  // whose headers may be where Swift sees pthread types first
 import CVulkan
 import Glibc
 import Penstock

@@ -160,31 +160,12 @@ struct FakeMachine: Sendable {
 }
 
 /// A list that many threads write.
-final class Log<Element: Sendable>: @unchecked Sendable {  // `elements` is guarded by `mutex`
-    private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
-    private var elements: [Element] = []
+final class Log<Element: Sendable>: Sendable {
+    private let elements = Shared<[Element]>([])
 
-    init() {
-        mutex.initialize(to: pthread_mutex_t())
-        pthread_mutex_init(mutex, nil)
-    }
+    func add(_ element: Element) { elements.change { $0.append(element) } }
 
-    deinit {
-        pthread_mutex_destroy(mutex)
-        mutex.deallocate()
-    }
-
-    func add(_ element: Element) {
-        pthread_mutex_lock(mutex)
-        elements.append(element)
-        pthread_mutex_unlock(mutex)
-    }
-
-    var all: [Element] {
-        pthread_mutex_lock(mutex)
-        defer { pthread_mutex_unlock(mutex) }
-        return elements
-    }
+    var all: [Element] { elements.now }
 }
 
 /// Calls `body`, which must throw a ``StorageError`` with one of the codes, and returns the error.
