@@ -13,6 +13,7 @@ let package = Package(
     name: "penstock",
     products: [
         .library(name: "Penstock", targets: ["Penstock"]),
+        .library(name: "PenstockArchive", targets: ["PenstockArchive"]),
         .library(name: "PenstockCompression", targets: ["PenstockCompression"]),
         .library(name: "PenstockTesting", targets: ["PenstockTesting"]),
         .library(name: "PenstockVulkan", targets: ["PenstockVulkan"]),
@@ -48,13 +49,27 @@ let package = Package(
         .systemLibrary(name: "CLZ4", pkgConfig: "liblz4", providers: [.apt(["liblz4-dev"])]),
         .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
         .target(
-            name: "PenstockCompression", dependencies: ["CDeflate", "CLZ4", "CZstd", "Penstock"],
+            name: "PenstockCompression",
+            dependencies: [
+                "CDeflate", "CLinux", "CLZ4", "CZstd", "Penstock",
+                .product(name: "DequeModule", package: "swift-collections"),
+            ],
             swiftSettings: swiftSettings),
+        .systemLibrary(name: "CXXHash", pkgConfig: "libxxhash", providers: [.apt(["libxxhash-dev"])]),
+        .target(
+            name: "PenstockArchive",
+            dependencies: [
+                "CLinux", "CXXHash", "Penstock", "PenstockCompression",
+                .product(name: "SystemPackage", package: "swift-system"),
+            ],
+            swiftSettings: swiftSettings
+        ),
         .target(name: "CVulkan"),
+        .target(name: "CShaders", exclude: ["gdeflate.comp", "gdeflate.comp.spv"]),
         .target(
             name: "PenstockVulkan",
             dependencies: [
-                "CLinux", "CVulkan", "Penstock",
+                "CLinux", "CShaders", "CVulkan", "Penstock",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "SystemPackage", package: "swift-system"),
             ],
@@ -64,7 +79,7 @@ let package = Package(
         .executableTarget(
             name: "penstock",
             dependencies: [
-                "CBaselines", "Penstock", "PenstockCompression", "PenstockVulkan",
+                "CBaselines", "Penstock", "PenstockArchive", "PenstockCompression", "PenstockVulkan",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "SystemPackage", package: "swift-system"),
             ],
@@ -100,16 +115,28 @@ let package = Package(
             name: "FuzzTargets", dependencies: ["PenstockCompression"], path: "Tests/Fuzz", exclude: ["Corpus"],
             swiftSettings: swiftSettings),
         .testTarget(
-            name: "PenstockCompressionTests", dependencies: ["FuzzTargets", "PenstockCompression", "TestSupport"],
+            name: "PenstockCompressionTests",
+            dependencies: [
+                "FuzzTargets", "Penstock", "PenstockCompression", "PenstockTesting", "TestSupport",
+                .product(name: "SystemPackage", package: "swift-system"),
+            ],
             swiftSettings: swiftSettings),
+        .testTarget(
+            name: "PenstockArchiveTests",
+            dependencies: [
+                "CTestShims", "Penstock", "PenstockArchive", "PenstockCompression", "TestSupport",
+                .product(name: "SystemPackage", package: "swift-system"),
+            ],
+            swiftSettings: swiftSettings
+        ),
         // A Vulkan driver that checks every call, for what lavapipe cannot show.
         .target(
             name: "FakeVulkan", dependencies: ["CVulkan"], path: "Tests/FakeVulkan", swiftSettings: swiftSettings),
         .testTarget(
             name: "PenstockVulkanTests",
             dependencies: [
-                "CTestShims", "CVulkan", "FakeVulkan", "Penstock", "PenstockTesting", "PenstockVulkan",
-                "TestSupport", .product(name: "SystemPackage", package: "swift-system"),
+                "CTestShims", "CVulkan", "FakeVulkan", "Penstock", "PenstockCompression", "PenstockTesting",
+                "PenstockVulkan", "TestSupport", .product(name: "SystemPackage", package: "swift-system"),
             ],
             swiftSettings: swiftSettings
         ),

@@ -51,9 +51,37 @@ ssize_t linux_pwritev2(int fd, const void *address, size_t length, int64_t offse
     return negated(pwritev2(fd, &vector, 1, offset, flags));
 }
 
-int linux_openat2(const char *path, uint64_t flags, uint32_t mode, uint64_t resolve) {
+static int openat2_in(int directory, const char *path, uint64_t flags, uint32_t mode, uint64_t resolve) {
     struct open_how how = {.flags = flags | O_LARGEFILE, .mode = mode, .resolve = resolve};
-    return (int)negated(syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how));
+    return (int)negated(syscall(SYS_openat2, directory, path, &how, sizeof how));
+}
+
+int linux_openat2(const char *path, uint64_t flags, uint32_t mode, uint64_t resolve) {
+    return openat2_in(AT_FDCWD, path, flags, mode, resolve);
+}
+
+int linux_open_folder_beneath(int directory, const char *path) {
+    return openat2_in(
+        directory, path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
+}
+
+int linux_create_beneath(int directory, const char *path) {
+    return openat2_in(
+        directory, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666,
+        RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
+}
+
+int linux_open_folder(const char *path) { return (int)negated(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)); }
+
+int linux_temporary_file(const char *directory) {
+    return (int)negated(open(directory, O_TMPFILE | O_RDWR | O_CLOEXEC, 0666));
+}
+
+int linux_name_file(int fd, const char *path) {
+    char descriptor[40];
+    snprintf(descriptor, sizeof descriptor, "/proc/self/fd/%d", fd);
+    // Not AT_EMPTY_PATH, which wants a privilege.
+    return (int)negated(linkat(AT_FDCWD, descriptor, AT_FDCWD, path, AT_SYMLINK_FOLLOW));
 }
 
 int linux_close(int fd) { return (int)negated(close(fd)); }

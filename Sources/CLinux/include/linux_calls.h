@@ -28,6 +28,16 @@ typedef struct linux_file_status {
 ssize_t linux_preadv2(int fd, void *address, size_t length, int64_t offset, int flags);
 ssize_t linux_pwritev2(int fd, const void *address, size_t length, int64_t offset, int flags);
 int linux_openat2(const char *path, uint64_t flags, uint32_t mode, uint64_t resolve);
+/// A directory, to be searched and not read, at or below another one; no link on the way is followed. `openat2`.
+int linux_open_folder_beneath(int directory, const char *path);
+/// A new file, to be written, below a directory. The same holds, and the umask applies.
+int linux_create_beneath(int directory, const char *path);
+/// A directory to be read or synchronized.
+int linux_open_folder(const char *path);
+/// A file without a name in the directory, to be written, and to be named by linux_name_file. The umask applies.
+int linux_temporary_file(const char *directory);
+/// Names an open file, which must not have a name yet; fails with EEXIST if the name is taken.
+int linux_name_file(int fd, const char *path);
 int linux_close(int fd);
 int linux_status(int fd, linux_file_status *status);
 /// The same without the alignments, which are 0 then: half the price.

@@ -56,6 +56,8 @@ extension StorageError.Code {
         case .deviceLost: "the GPU was lost; make a new device, and a new queue for it"
         case .deviceMemory: "the GPU is out of memory; free some buffers or raise the budget"
         case .device: "a Vulkan command failed"
+        case .malformedData: "the bytes are not what their codec says they are; the file is damaged, or of another kind"
+        case .checksumMismatch: "the bytes do not match their checksum: the file is damaged; restore it"
         case .other: "the operation failed"
         }
     }

@@ -18,6 +18,7 @@ public struct StorageError: Error, Sendable {
             case isDirectory, unsupportedFileType, notSupported, badDescriptor, badAddress, tooManyOpenFiles
             case noSpace, fileTooLarge, readOnly, outOfMemory, memoryLimit, busy, io, unavailable, other
             case deviceLost, deviceMemory, device
+            case malformedData, checksumMismatch
         }
 
         package let kind: Kind
@@ -77,6 +78,10 @@ public struct StorageError: Error, Sendable {
         public static let deviceMemory = Code(.deviceMemory)
         /// A Vulkan command failed in another way; ``StorageError/vulkanResult`` says how.
         public static let device = Code(.device)
+        /// The bytes are not what their codec or their archive says they are; ``StorageError/underlying`` says more.
+        public static let malformedData = Code(.malformedData)
+        /// The bytes have changed since their checksum was taken: the file is damaged.
+        public static let checksumMismatch = Code(.checksumMismatch)
         /// Any other errno.
         public static let other = Code(.other)
 

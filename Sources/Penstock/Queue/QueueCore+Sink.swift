@@ -274,29 +274,40 @@ extension QueueCore {
         }
     }
 
-    private func check(_ slice: SinkSlice) throws(StorageError) {
+    func check(_ slice: SinkSlice) throws(StorageError) {
         guard !isClosed.load(ordering: .relaxed) else { throw StorageError(.queueClosed, .copy, length: slice.count) }
         guard !Task.isCancelled else { throw StorageError(.cancelled, .copy, length: slice.count) }
         if let problem = slice.problem { throw problem }
     }
 
     /// Moves a slice piece by piece through staging memory that the caller's thread fills or empties.
-    private func copy(
+    ///
+    /// - Parameters:
+    ///   - before: Fills a block that goes to the device.
+    ///   - after: Empties a block that has come from the device.
+    func copy(
         _ slice: SinkSlice, _ direction: RequestRecord.Direction, _ options: RequestOptions,
-        before: (SlabArena.Block, Range<Int>) -> Void, after: (SlabArena.Block, Range<Int>) -> Void
+        before: (SlabArena.Block, Range<Int>) async throws(StorageError) -> Void,
+        after: (SlabArena.Block, Range<Int>) -> Void
     ) async throws(StorageError) -> Int {
         let index = try sinkIndex(of: slice)
         let staging = sinks[index].staging
         let begin = linux_monotonic_ns()
         var start = 0
         while start < slice.count {
-            var options = options
-            options.deadlineNanoseconds = options.nanoseconds(leftSince: begin)
             let limit = Engine.largestStagedPiece
             let count =
                 slice.options?.layout?.pieceLength(at: start, limit: limit) ?? min(slice.count - start, limit)
             let block = try await take(count, from: staging, .copy, path: nil)
-            before(block, start..<start + count)
+            do throws(StorageError) {
+                try await before(block, start..<start + count)
+            } catch {
+                staging.release(block)
+                if start > 0, slice.options != nil { await endCopy(slice, direction, index) }
+                throw error
+            }
+            var options = options
+            options.deadlineNanoseconds = options.nanoseconds(leftSince: begin)
             var record = RequestRecord(
                 direction, file: nil, address: block.address, offset: 0, length: count,
                 priority: options.priority ?? StoragePriority(Task.currentPriority))
@@ -307,7 +318,7 @@ extension QueueCore {
                 _ = try await perform(
                     record, block, asked: slice.count, start: start, isPart: start + count < slice.count, options)
             } catch {
-                if start > 0, slice.options != nil { await endCopy(record) }
+                if start > 0, slice.options != nil { await endCopy(slice, direction, index) }
                 throw error
             }
             after(block, start..<start + count)
@@ -319,7 +330,12 @@ extension QueueCore {
 
 extension QueueCore {
     /// Has the sink leave in order what the earlier parts of a failed call have begun.
-    private func endCopy(_ record: RequestRecord) async {
+    private func endCopy(_ slice: SinkSlice, _ direction: RequestRecord.Direction, _ sink: Int) async {
+        let nowhere = UnsafeMutableRawPointer(bitPattern: SlabArena.smallestBlock)!
+        // Of one byte, since no request has fewer; its copy has none.
+        var record = RequestRecord(direction, file: nil, address: nowhere, offset: 0, length: 1, priority: .normal)
+        record.sink = Int8(sink)
+        record.target = slice.target
         let submission = pool.take(1)
         submission.append(
             record, SinkCopy(target: record.target, start: 0, count: 0, memory: record.address))

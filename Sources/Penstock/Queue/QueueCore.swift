@@ -15,6 +15,8 @@ package final class QueueCore: Sendable {
     let arenaID: ObjectIdentifier
     /// The devices that requests have been made for.
     package let sinks: SinkTable
+    /// What other modules keep for the queue.
+    let companions = CompanionTable()
     let pool = SubmissionPool()
     let inlineRecorder = InlineRecorder()
     let capabilities: Capabilities
@@ -82,6 +84,7 @@ package final class QueueCore: Sendable {
     /// Waits for every completion, ends the thread and joins it. Any number of callers may.
     func shutdown() async {
         isClosed.store(true, ordering: .relaxed)
+        companions.stop()
         await Answer.wait { answer in
             executor.loop.send(Errand({ engine in engine.stop { answer.give(()) } }, refused: { answer.give(()) }))
         }
@@ -90,6 +93,7 @@ package final class QueueCore: Sendable {
 
     /// The queue was dropped: the same, without a task to suspend.
     func abandon() {
+        companions.stop()
         executor.loop.send(Errand({ $0.stop() }, refused: {}))
         join()
     }
@@ -98,6 +102,7 @@ package final class QueueCore: Sendable {
         guard !joined.exchange(true, ordering: .acquiringAndReleasing) else { return }
         // A thread cannot wait for its own end; it has nothing left to touch but itself.
         if thread.isCurrent { thread.detach() } else { thread.join() }
+        companions.join()
     }
 
     func checkOpen(_ operation: StorageError.Operation, _ path: FilePath) throws(StorageError) {

@@ -168,7 +168,7 @@ extension QueueCore {
     }
 
     /// A buffer if there is room for it now.
-    func allocateNow(_ count: Int) -> HostBuffer? {
+    package func allocateNow(_ count: Int) -> HostBuffer? {
         arena.take(count).map { HostBuffer(block: $0, count: count, arena: arena) }
     }
 

@@ -68,7 +68,9 @@ public actor StorageQueue {
     /// they were too far on. Reads that are finished on their caller's own thread are never concerned.
     /// - Returns: How many requests were asked to end.
     @discardableResult
-    public func cancel(tag value: UInt64, mask: UInt64 = .max) -> Int { core.engine.cancel(tag: value, mask: mask) }
+    public func cancel(tag value: UInt64, mask: UInt64 = .max) -> Int {
+        core.engine.cancel(tag: value, mask: mask) + core.companions.cancel(tag: value, mask: mask)
+    }
 
     /// Has the queue look for copies that GPUs have finished: for applications that drive completion from their frame loop
     /// (`GPUDevice.Adoption.pollsCompletions`). Returns at once; from any thread.

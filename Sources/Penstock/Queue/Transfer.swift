@@ -249,11 +249,11 @@ extension QueueCore {
 /// The parameters that a call rarely gives.
 package struct RequestOptions {
     /// Nil: the task's, following its escalation.
-    var priority: StoragePriority?
+    package var priority: StoragePriority?
     var tag: UInt64 = 0
     var label: String?
     /// From now; `.max`: none.
-    var deadlineNanoseconds: UInt64 = .max
+    package var deadlineNanoseconds: UInt64 = .max
 
     package init(_ priority: StoragePriority?, _ tag: UInt64, _ label: String?, _ deadline: ContinuousClock.Instant?) {
         self.priority = priority

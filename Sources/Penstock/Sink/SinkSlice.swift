@@ -38,10 +38,17 @@ package struct SinkSlice: Sendable {
     /// What is wrong with it, so that a batch can say so of the request that has it.
     package var problem: StorageError? { refusal?.error }
 
+    /// A range of the slice's bytes, of one that has no options.
+    package func part(_ range: Range<Int>) -> SinkSlice {
+        SinkSlice(
+            device: memory.sinkDevice, memory: memory, handle: handle, offset: offset + UInt64(range.lowerBound),
+            count: range.count, problem: problem)
+    }
+
     package var target: SinkTarget { SinkTarget(handle: handle, offset: offset, options: options) }
 
     /// Where the host may write the slice's bytes itself; nil: nowhere, or not for this request.
-    var mapped: UnsafeMutableRawPointer? {
+    package var mapped: UnsafeMutableRawPointer? {
         guard mayBeMapped, let start = memory.mapped else { return nil }
         return start + Int(offset)
     }
@@ -52,6 +59,8 @@ package protocol SinkMemory: AnyObject, Sendable {
     var sinkDevice: any SinkDevice { get }
     /// Where the host may write it, if it may, and shall.
     var mapped: UnsafeMutableRawPointer? { get }
+    /// Whether the host reads there as fast as it writes, as decoders do.
+    var isReadable: Bool { get }
     /// The host has written so many bytes at the offset; the device must see them.
     func hostDidWrite(_ count: Int, at offset: UInt64)
     /// The kernel could not write there: ``mapped`` is nil from now on.

@@ -3,6 +3,13 @@
 package protocol SinkDevice: AnyObject, Sendable {
     /// Makes what a queue needs to use the device. Called once for each queue, on whatever thread asks first.
     func makeSink(_ environment: SinkEnvironment) throws(StorageError) -> any StorageSink
+    /// Whether its sinks decode pages of this format (``SinkDecoding``): a codec's identifier. The first call may take as
+    /// long as making a shader does, which is some milliseconds, or a hundred.
+    func canDecode(_ format: UInt32) -> Bool
+}
+
+extension SinkDevice {
+    package func canDecode(_ format: UInt32) -> Bool { false }
 }
 
 /// What a sink may know of its queue.
@@ -113,11 +120,19 @@ package final class SinkOptions: Sendable {
     package let details: any AnyObject & Sendable
     /// It has others to wait for, or to tell: it cannot share a batch.
     package let isSynchronized: Bool
+    /// What the bytes hold, if the sink is to decode them; only of a device that can.
+    package let decoding: SinkDecoding?
 
-    package init(layout: (any SinkLayout)? = nil, details: any AnyObject & Sendable, isSynchronized: Bool) {
-        self.layout = layout
+    /// - Parameter decoding: If there is one, it is the layout too.
+    package init(
+        layout: (any SinkLayout)? = nil, details: any AnyObject & Sendable, isSynchronized: Bool,
+        decoding: SinkDecoding? = nil
+    ) {
+        self.layout = decoding ?? layout
         self.details = details
-        self.isSynchronized = isSynchronized
+        self.decoding = decoding
+        // Its device takes as much at a time as it has room for, which has to be a piece of one request.
+        self.isSynchronized = isSynchronized || decoding != nil
     }
 }
 

@@ -20,6 +20,16 @@ extension GDeflate {
 
         /// Reads and checks the head of the stream, which has to be here whole: the ranges lie in these bytes.
         public init(_ stream: RawSpan) throws(CodecError) {
+            try self.init(head: stream, streamSize: stream.byteCount)
+        }
+
+        /// How many bytes the head of the stream has that begins so, or 8 if these are fewer.
+        public static func headSize(_ stream: RawSpan) -> Int {
+            stream.byteCount < headerSize ? headerSize : headerSize + offsetSize * Int(stream.word(at: 0) >> 16)
+        }
+
+        /// Reads and checks the head of a stream of `streamSize` bytes, of which these are at least the head.
+        public init(head stream: RawSpan, streamSize: Int) throws(CodecError) {
             guard stream.byteCount >= Self.headerSize else {
                 throw CodecError(.truncated, offset: stream.byteCount, "The stream ends within its header")
             }
@@ -53,12 +63,12 @@ extension GDeflate {
                 guard end >= bounds[tile] else {
                     throw CodecError(.malformed, offset: entry, "Tile \(tile + 1) begins before tile \(tile)")
                 }
-                guard end <= stream.byteCount else {
+                guard end <= streamSize else {
                     throw CodecError(.truncated, offset: entry, "Tile \(tile) ends at \(end), behind the stream")
                 }
                 bounds.append(end)
             }
-            guard bounds[tileCount] == stream.byteCount else {
+            guard bounds[tileCount] == streamSize else {
                 throw CodecError(.malformed, offset: bounds[tileCount], "Bytes follow the last tile")
             }
             self.bounds = bounds
@@ -66,6 +76,21 @@ extension GDeflate {
 
         static func tileCount(of byteCount: Int) -> Int {
             byteCount / pageSize + (byteCount % pageSize == 0 ? 0 : 1)
+        }
+
+        /// The size of the head of a stream of so many uncompressed bytes.
+        static func headSize(of byteCount: Int) -> Int { headerSize + offsetSize * tileCount(of: byteCount) }
+
+        /// Writes the head of a stream whose tiles have these sizes; for at most 65535 tiles.
+        static func writeHead(of byteCount: Int, _ tileSizes: [Int], to destination: UnsafeMutableRawBufferPointer) {
+            writeHeader(of: byteCount, to: destination)
+            var start = 0
+            for (tile, size) in tileSizes.enumerated() {
+                if tile > 0 { writeOffset(start, of: tile, to: destination) }
+                start += size
+            }
+            // The last tile's size stands where the first one's offset, which is 0, would be.
+            if let last = tileSizes.last { writeOffset(last, of: 0, to: destination) }
         }
 
         /// For at most 65535 tiles; the destination has room for the header.

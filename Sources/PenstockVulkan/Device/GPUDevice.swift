@@ -44,6 +44,8 @@ public final class GPUDevice: Sendable {
     let owned: OwnedInstance?
     let instanceFunctions: InstanceFunctions
     let heap: GPUHeap
+    /// Made when somebody first asks whether the device decodes; within, nil: it cannot be made.
+    private let decoder = Locked<DecodePipeline??>(nil)
     private let lost = Atomic<Bool>(false)
     private let queueLock = Locked(false)
 
@@ -94,6 +96,7 @@ public final class GPUDevice: Sendable {
 
     deinit {
         // Buffers, images and sinks hold the device, so nothing of it is in use.
+        decoder.withLock { $0??.destroy() }
         heap.destroy()
         guard let owned else { return }
         functions.destroyDevice(device, nil)
@@ -136,4 +139,24 @@ public final class GPUDevice: Sendable {
 /// The family's rules for image copies, and how the device's memory is shared.
 extension GPUDevice {
     var family: PhysicalDevice.QueueFamily { physical.queueFamilies[Int(queueFamily)] }
+
+    /// Whether the queue can be given compute shaders.
+    var runsShaders: Bool { family.has(VK_QUEUE_COMPUTE_BIT) && functions.compute != nil }
+
+    /// The shader that decodes pages; nil: the queue's family cannot run it, or the driver does not take it.
+    var decodePipeline: DecodePipeline? {
+        guard runsShaders, let compute = functions.compute else { return nil }
+        return decoder.withLock { decoder in
+            if let made = decoder { return made }
+            do throws(VulkanFailure) {
+                let made = try DecodePipeline(device, compute)
+                decoder = .some(made)
+                return made
+            } catch {
+                note(error.result)
+                decoder = .some(nil)
+                return nil
+            }
+        }
+    }
 }

@@ -131,6 +131,25 @@ extension GPUBuffer.Slice {
             problem: isInside ? nil : outside)
     }
 
+    /// The slice as the destination of pages that the device decodes, which it must be able to: see
+    /// ``Penstock/SinkDevice/canDecode(_:)``.
+    ///
+    /// - Parameter decoding: The pages; their destinations are counted from the slice's start.
+    package func decodingSlice(
+        _ decoding: SinkDecoding, _ synchronization: GPUSynchronization? = nil
+    ) throws(StorageError) -> SinkSlice {
+        let synchronization = synchronization ?? GPUSynchronization()
+        try synchronization.check(buffer.device)
+        let details = TransferDetails(
+            memory: buffer.storage, after: synchronization.after, signal: synchronization.signal,
+            newOwner: synchronization.newOwner, byteCount: count)
+        let isInside = range.lowerBound >= 0 && range.upperBound <= buffer.count
+        return SinkSlice(
+            device: buffer.device, memory: buffer.storage, handle: UInt64(UInt(bitPattern: buffer.storage.handle)),
+            offset: UInt64(max(0, range.lowerBound)), count: decoding.byteCount,
+            options: details.options(decoding: decoding), problem: isInside ? nil : outside)
+    }
+
     private var outside: StorageError {
         StorageError(
             .invalidRange, .copy, length: count,

@@ -86,6 +86,9 @@ extension GPUBuffer {
 
         package var mapped: UnsafeMutableRawPointer? { mayMap.load(ordering: .relaxed) ? base : nil }
 
+        /// What the application has mapped may well be write-combined.
+        package var isReadable: Bool { allocation?.type.has(VK_MEMORY_PROPERTY_HOST_CACHED_BIT) ?? false }
+
         package var sinkDevice: any SinkDevice { device }
         package func refuseHostWrites() { mayMap.store(false, ordering: .relaxed) }
 

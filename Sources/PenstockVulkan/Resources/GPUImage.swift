@@ -102,6 +102,7 @@ extension GPUImage {
         package func hostDidWrite(_ count: Int, at offset: UInt64) {}
         package var sinkDevice: any SinkDevice { device }
         package func refuseHostWrites() {}
+        package var isReadable: Bool { false }
     }
 }
 

@@ -20,8 +20,11 @@ extension GPUSink {
     }
 
     func withdraw(_ token: UInt32) {
-        guard let index = held.firstIndex(where: { $0.work.token == token }) else { return }
-        letGo(held.remove(at: index), .init(token: token, failure: .cancelled))
+        if let index = held.firstIndex(where: { $0.work.token == token }) {
+            letGo(held.remove(at: index), .init(token: token, failure: .cancelled))
+        } else if let index = waitingForSlot.firstIndex(where: { $0.work.token == token }) {
+            giveBack(waitingForSlot.remove(at: index).work, .init(token: token, failure: .cancelled))
+        }
     }
 
     func stop() {
@@ -29,7 +32,10 @@ extension GPUSink {
         for item in held { letGo(item, .init(token: item.work.token, failure: .queueClosed)) }
         held = []
         // Nobody would record them any more.
-        if !device.submits { dropPending { SinkResult(token: $0, failure: .queueClosed) } }
+        guard !device.submits else { return }
+        for item in waitingForSlot { giveBack(item.work, .init(token: item.work.token, failure: .queueClosed)) }
+        waitingForSlot = []
+        dropPending { SinkResult(token: $0, failure: .queueClosed) }
     }
 
     /// Work of which nothing has happened.
@@ -68,6 +74,15 @@ extension GPUSink {
     func add(_ work: SinkWork, _ copies: UnsafeBufferPointer<SinkCopy>) {
         guard !device.isLost else {
             return giveBack(work, SinkResult(token: work.token, VulkanFailure(VK_ERROR_DEVICE_LOST, "")))
+        }
+        if copies.count == 1, let decoding = Self.decoding(of: copies[0]) {
+            switch findRoom(for: work, copies[0], decoding) {
+            case .there: break
+            case .later:
+                let details = Self.details(of: copies[0])!
+                return waitingForSlot.append(Held(work: work, copy: copies[0], details: details))
+            case .never(let failure): return fail(work, copies, SinkResult(token: work.token, failure: failure))
+            }
         }
         var slab: StagingSlabs.Slab?
         if let block = work.block {
@@ -116,7 +131,9 @@ extension GPUSink {
         pending.append(InFlight(token: work.token, details: details, ending: failed, failure: result))
     }
 
-    var pendingBytes: Int { uploads.bytes + downloads.bytes + imageUploads.bytes + imageDownloads.bytes }
+    var pendingBytes: Int {
+        uploads.bytes + downloads.bytes + imageUploads.bytes + imageDownloads.bytes + (decodes?.decodedBytes ?? 0)
+    }
 
     /// Before a transfer's first bytes: semaphores, and the image's layout. False: a signal would go back in value.
     func begin(_ details: TransferDetails, _ work: SinkWork) -> Bool {
@@ -162,6 +179,7 @@ extension GPUSink {
         } else if slab.shadow != nil || !slab.isCoherent {
             item.readback = Readback(slab: slab, memory: copy.memory, count: copy.count)
         }
+        if let decoding = Self.decoding(of: copy) { return decode(copy, decoding, slab, &item) }
         if let image = details?.image {
             let layout = image.copyLayout(intoDevice: work.intoDevice)
             if work.intoDevice {

@@ -3,7 +3,9 @@ import Penstock
 
 /// What the device has done: results for the engine, staging memory for the next request.
 extension GPUSink {
-    var isBusy: Bool { !inFlight.isEmpty || !pending.isEmpty || !held.isEmpty || !results.isEmpty }
+    var isBusy: Bool {
+        !inFlight.isEmpty || !pending.isEmpty || !held.isEmpty || !waitingForSlot.isEmpty || !results.isEmpty
+    }
 
     var hasResults: Bool {
         if !results.isEmpty || held.contains(where: { isReached($0.details.after) }) { return true }
@@ -31,7 +33,9 @@ extension GPUSink {
     func endSubmissions(upTo value: UInt64) {
         var count = 0
         while count < inFlight.count, inFlight[count].value <= value {
-            for item in inFlight[count].work { end(item, SinkResult(token: item.token)) }
+            inFlight[count].slot?.deviceDidWrite()
+            for item in inFlight[count].work { end(item, result(of: item, inFlight[count].slot)) }
+            if let slot = inFlight[count].slot { freeDecodeSlots.append(slot) }
             if let command = inFlight[count].command { commands.giveBack(command) }
             inFlight[count].work.removeAll(keepingCapacity: true)
             spareWork.append(inFlight[count].work)
@@ -46,11 +50,14 @@ extension GPUSink {
         for submission in inFlight {
             for item in submission.work { end(item, SinkResult(token: item.token, lost)) }
             if let command = submission.command { commands.giveBack(command) }
+            if let slot = submission.slot { freeDecodeSlots.append(slot) }
         }
         inFlight = []
         failPending(lost)
         for item in held { letGo(item, SinkResult(token: item.work.token, lost)) }
         held = []
+        for item in waitingForSlot { giveBack(item.work, SinkResult(token: item.work.token, lost)) }
+        waitingForSlot = []
     }
 
     func end(_ item: InFlight, _ result: SinkResult) {
@@ -63,7 +70,8 @@ extension GPUSink {
 
     func armWakeUp() {
         // No submission's end will have these looked at.
-        if !results.isEmpty || (inFlight.isEmpty && !pending.isEmpty && device.submits) { return environment.wake() }
+        let isWaiting = !pending.isEmpty || !waitingForSlot.isEmpty
+        if !results.isEmpty || (inFlight.isEmpty && isWaiting && device.submits) { return environment.wake() }
         guard !device.pollsCompletions else { return }
         if let first = inFlight.first { waiter.wait(for: GPUSemaphorePoint(timeline.handle, first.value)) }
         guard !held.isEmpty else { return }

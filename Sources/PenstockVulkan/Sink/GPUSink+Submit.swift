@@ -6,13 +6,21 @@ import Synchronization
 extension GPUSink {
     func flush() {
         if !held.isEmpty { releaseHeld() }
-        guard !pending.isEmpty, device.submits, commands.hasFree else { return }
+        repeat {
+            if !waitingForSlot.isEmpty { releaseWaitingForSlot() }
+            // There may be another slot.
+        } while submitPending() && !waitingForSlot.isEmpty
+    }
+
+    /// Whether there was something to submit, and room and reason for it.
+    private func submitPending() -> Bool {
+        guard !pending.isEmpty, device.submits, commands.hasFree else { return false }
         // A queue works in order: what is submitted while it has work would only wait there, in a submission of its own.
         let bytes = pendingBytes
         let isWorthIt =
             inFlight.isEmpty || (inFlight.count < Self.enoughSubmissions && bytes >= Self.worthwhileBytes)
-            || bytes >= Self.flushBytes || uploads.count >= Self.flushCount
-        guard isWorthIt else { return }
+            || bytes >= Self.flushBytes || uploads.count >= Self.flushCount || !waitingForSlot.isEmpty
+        guard isWorthIt else { return false }
         do throws(VulkanFailure) {
             let (command, buffer) = try commands.begin(device)
             do throws(VulkanFailure) {
@@ -28,6 +36,7 @@ extension GPUSink {
             device.note(error.result)
             failPending(error)
         }
+        return true
     }
 
     func releaseHeld() {
@@ -45,9 +54,9 @@ extension GPUSink {
 
     /// What came before on the queue is done before the copies, and the copies before what comes after, the host included.
     func record(into buffer: VkCommandBuffer) {
-        let readsBack = !downloads.isEmpty || !imageDownloads.isEmpty
+        let readsBack = !downloads.isEmpty || !imageDownloads.isEmpty || decodes != nil
         barriersBefore.record(into: buffer, .before, device.functions)
-        if readsBack {
+        if !downloads.isEmpty || !imageDownloads.isEmpty {
             downloads.record(into: buffer, device.functions)
             imageDownloads.record(into: buffer, intoDevice: false, device.functions)
             if !uploads.isEmpty || !imageUploads.isEmpty {
@@ -57,6 +66,7 @@ extension GPUSink {
         }
         uploads.record(into: buffer, device.functions)
         imageUploads.record(into: buffer, intoDevice: true, device.functions)
+        recordDecodes(into: buffer)
         barriersAfter.record(into: buffer, readsBack ? .afterReadback : .after, device.functions)
     }
 
@@ -111,7 +121,9 @@ extension GPUSink {
         }
         var work = spareWork.popLast() ?? []
         swap(&work, &pending)
-        inFlight.append(Submission(value: lastValue, command: command, signals: signals, work: work))
+        inFlight.append(
+            Submission(value: lastValue, command: command, signals: signals, work: work, slot: decodes?.slot))
+        decodes = nil
         waits.removeAll(keepingCapacity: true)
         signals.removeAll(keepingCapacity: true)
     }
@@ -119,6 +131,7 @@ extension GPUSink {
     /// Records everything that waits into a command buffer of the application's, which is to signal the returned point.
     func recordPending(into buffer: VkCommandBuffer) -> GPUSemaphorePoint? {
         if !held.isEmpty { releaseHeld() }
+        if !waitingForSlot.isEmpty { releaseWaitingForSlot() }
         guard !pending.isEmpty else { return nil }
         record(into: buffer)
         took(command: nil)
@@ -154,6 +167,8 @@ extension GPUSink {
         pending.removeAll(keepingCapacity: true)
         uploads = CopyBatch()
         downloads = CopyBatch()
+        if let decodes { freeDecodeSlots.append(decodes.slot) }
+        decodes = nil
         imageUploads = ImageBatch()
         imageDownloads = ImageBatch()
         barriersBefore = BarrierBatch()

@@ -41,6 +41,8 @@ final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread 
         var ending: SinkWork?
         /// It only ends what has failed already, in this way.
         var failure: SinkResult?
+        /// Its pages in the submission's slot.
+        var pages = 0..<0
     }
 
     struct Submission {
@@ -50,6 +52,8 @@ final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread 
         /// What it signals of the application's.
         var signals: [GPUSemaphorePoint]
         var work: [InFlight]
+        /// Where it decodes, if it does.
+        var slot: DecodeSlot?
     }
 
     let device: GPUDevice
@@ -89,6 +93,12 @@ final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread 
     /// Work whose `after` has not been reached: no submission may wait for it, since others' would wait behind it.
     var held: [Held] = []
     var nextHeld = 0
+    /// Where pages are decoded, made when they are first needed; those that are not in use, and the one that is filled.
+    var decodeSlots: [DecodeSlot] = []
+    var freeDecodeSlots: [DecodeSlot] = []
+    var decodes: DecodeBatch?
+    /// Work of requests with pages, for which there is no room, and what came after it.
+    var waitingForSlot: [Held] = []
     #if !DEBUG
     @exclusivity(unchecked)
     #endif
@@ -150,6 +160,8 @@ final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread 
         isOpen = false
         waiter.stop()
         afterWaiter?.stop()
+        for slot in decodeSlots { slot.destroy() }
+        decodeSlots = []
         slabs.destroy()
         staging.retire()
         commands.destroy(device)
@@ -174,6 +186,15 @@ final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread 
                 "GPU landing", isAvailable: device.landsDirectly,
                 rung: device.landsDirectly ? "straight into memory that the host sees" : "staged",
                 reason: device.landsDirectly ? "where a buffer has such memory; else staged" : "switched off"),
+            .init(
+                "GPU decoding", isAvailable: device.runsShaders,
+                rung: device.runsShaders ? "GDeflate by a compute shader" : "none",
+                reason: device.runsShaders
+                    ? nil
+                    : device.functions.compute == nil
+                        ? "Vulkan's compute functions are missing" : "the queue's family does not compute",
+                advice: device.runsShaders || !device.isAdopted
+                    ? nil : "adopt a queue of a family with VK_QUEUE_COMPUTE_BIT"),
         ]
     }
 }
@@ -187,5 +208,9 @@ extension SinkResult {
 extension GPUDevice: SinkDevice {
     package func makeSink(_ environment: SinkEnvironment) throws(StorageError) -> any StorageSink {
         try GPUSink(self, environment)
+    }
+
+    package func canDecode(_ format: UInt32) -> Bool {
+        format == SinkDecoding.gdeflatePage && !isLost && decodePipeline != nil
     }
 }

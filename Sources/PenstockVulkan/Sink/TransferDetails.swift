@@ -37,10 +37,15 @@ final class TransferDetails: @unchecked Sendable {  // constant but for atomics 
     }
 
     /// The details as a request carries them.
-    var options: SinkOptions {
-        SinkOptions(
+    var options: SinkOptions { options(decoding: nil) }
+
+    /// The same of a request whose bytes are decoded on the device. It cannot end when it is submitted, since nobody knows
+    /// then whether its pages are sound.
+    func options(decoding: SinkDecoding?) -> SinkOptions {
+        precondition(decoding == nil || (image == nil && !endsOnSubmit))
+        return SinkOptions(
             layout: image, details: self,
-            isSynchronized: !after.isEmpty || !signal.isEmpty || endsOnSubmit || newOwner != nil)
+            isSynchronized: !after.isEmpty || !signal.isEmpty || endsOnSubmit || newOwner != nil, decoding: decoding)
     }
 }
 

@@ -88,6 +88,8 @@ package struct DeviceFunctions: Sendable {
     package let signalSemaphore: PFN_vkSignalSemaphore
     /// Nil without `VK_EXT_external_memory_host`.
     package let getMemoryHostPointerProperties: PFN_vkGetMemoryHostPointerPropertiesEXT?
+    /// Nil where one of them is missing: nothing is decoded on the device then.
+    package let compute: ComputeFunctions?
 
     package init(_ device: VkDevice, _ getDeviceProcAddr: PFN_vkGetDeviceProcAddr) throws(VulkanFailure) {
         let table = VulkanLookup { getDeviceProcAddr(device, $0) }
@@ -123,11 +125,12 @@ package struct DeviceFunctions: Sendable {
         waitSemaphores = try table.need("vkWaitSemaphores", or: "vkWaitSemaphoresKHR")
         signalSemaphore = try table.need("vkSignalSemaphore", or: "vkSignalSemaphoreKHR")
         getMemoryHostPointerProperties = table.find("vkGetMemoryHostPointerPropertiesEXT")
+        compute = try? ComputeFunctions(table)
     }
 }
 
 /// Looks functions up by name.
-private struct VulkanLookup {
+struct VulkanLookup {
     let address: (UnsafePointer<CChar>) -> PFN_vkVoidFunction?
 
     func find<Function>(_ name: String, as type: Function.Type = Function.self) -> Function? {

@@ -1,6 +1,8 @@
 import ArgumentParser
 import Glibc
+import Penstock
 import PenstockCompression
+import SystemPackage
 
 struct BenchDecode: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
@@ -36,6 +38,9 @@ struct BenchDecode: AsyncParsableCommand {
         completion: .file())
     var oracle: String?
 
+    @Option(help: ArgumentHelp("Where the file of encoded chunks goes.", valueName: "path"), completion: .directory)
+    var directory = "."
+
     @Option(help: ArgumentHelp("Run only the cases whose name contains this.", valueName: "text"))
     var only: String?
 
@@ -60,6 +65,11 @@ struct BenchDecode: AsyncParsableCommand {
         for corpus in mix + given { try await decodeOnOneCore(corpus, report) }
         let all = DecodeCorpus(name: "all of these", bytes: mix.flatMap(\.bytes))
         try await decodeOnAllCores(all, report)
+        try await withStorageQueue { queue in
+            for codec in [Zstd(level: 9), LZ4(level: 9), GDeflate(level: level, framing: .page)] as [any Codec] {
+                try await decodeInRequests(all, codec, queue, report)
+            }
+        }
         for level in [1, 6, 9] { try await encode(all, level, report) }
     }
 
@@ -99,6 +109,31 @@ struct BenchDecode: AsyncParsableCommand {
                 .init(Contestant("one core") { try await runs.decode(threads: 1) }, target: 0.9 * Double(cores))
             ])
         report.print(try await made.run(rounds: self.runs))
+    }
+
+    /// Chunks in a cached file, to host memory, against the codec itself in memory.
+    private func decodeInRequests(
+        _ corpus: DecodeCorpus, _ codec: any Codec, _ queue: StorageQueue, _ report: BenchReport
+    ) async throws {
+        let cores = Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+        let name = "requests, \(codec.identifier), cached file to host memory, \(cores) cores"
+        guard isWanted(name) else { return }
+        let inMemory = try CodecRuns(codec, corpus.bytes, chunkSize: Self.chunkSize)
+        let requests = try await RequestRuns(
+            queue, codec, corpus.bytes, chunkSize: Self.chunkSize, directory: FilePath(directory))
+        let itself = Contestant("the codec in memory, \(cores) cores") { try await inMemory.decode(threads: cores) }
+        // The target is for zstd.
+        let target = codec is Zstd ? 0.9 : nil
+        let one = Contestant("one request for all") { try await requests.readAtOnce() }
+        let many = Contestant("32 tasks, 1 MiB each") { try await requests.read(chunksEach: 16, tasks: 32) }
+        let single = Contestant("32 tasks, 64 KiB each") { try await requests.read(chunksEach: 1, tasks: 32) }
+        report.print(
+            try await BenchCase(name, subject: one, baselines: [.init(itself, target: target)]).run(rounds: runs))
+        report.print(
+            try await BenchCase(name + ", 1 MiB", subject: many, baselines: [.init(itself, target: target)])
+                .run(rounds: runs))
+        report.print(
+            try await BenchCase(name + ", 64 KiB", subject: single, baselines: [.init(itself)]).run(rounds: runs))
     }
 
     private func encode(_ corpus: DecodeCorpus, _ level: Int, _ report: BenchReport) async throws {

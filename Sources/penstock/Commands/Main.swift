@@ -4,8 +4,8 @@ import ArgumentParser
 struct Main: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "penstock",
-        abstract: "DirectStorage for Linux: what this machine offers, and how fast it is.",
-        subcommands: [Doctor.self, Bench.self])
+        abstract: "DirectStorage for Linux: archives, what this machine offers, and how fast it is.",
+        subcommands: [Pack.self, List.self, Verify.self, Extract.self, Doctor.self, Bench.self])
 }
 
 struct Bench: ParsableCommand {

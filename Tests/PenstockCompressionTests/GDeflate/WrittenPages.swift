@@ -1,4 +1,5 @@
 import PenstockCompression
+import TestSupport
 import Testing
 
 /// Pages written by hand, symbol by symbol, and what they must decode to.

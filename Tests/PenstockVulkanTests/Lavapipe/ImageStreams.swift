@@ -54,6 +54,10 @@ extension DevicesInTurn {
             Picture("BC7, cube", .init(format: bc7, width: 36, height: 36, mipLevels: 6, arrayLayers: 6, isCube: true)),
         ]
 
+        /// More than lands at once.
+        static let large = Picture(
+            "RGBA8, large", .init(format: rgba8, width: 1000, height: 1000, mipLevels: 10))
+
         /// What the region holds, as a file gets it and as host memory does.
         private func contents(
             _ region: GPUImage.Region, _ queue: StorageQueue, _ name: String

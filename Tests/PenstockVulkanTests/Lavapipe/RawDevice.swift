@@ -216,8 +216,8 @@ struct RawDevice: @unchecked Sendable {  // handles for any thread; the caller s
         return functions.signalSemaphore(device, &info)
     }
 
-    /// Waits on the calling thread, for ten seconds at most.
-    func wait(for point: GPUSemaphorePoint) -> VkResult {
+    /// Waits on the calling thread, for so many nanoseconds at most.
+    func wait(for point: GPUSemaphorePoint, _ nanoseconds: UInt64 = 10_000_000_000) -> VkResult {
         var semaphore: VkSemaphore? = point.semaphore
         var value = point.value
         return withUnsafePointer(to: &semaphore) { semaphore in
@@ -227,7 +227,7 @@ struct RawDevice: @unchecked Sendable {  // handles for any thread; the caller s
                 info.semaphoreCount = 1
                 info.pSemaphores = semaphore
                 info.pValues = value
-                return functions.waitSemaphores(device, &info, 10_000_000_000)
+                return functions.waitSemaphores(device, &info, nanoseconds)
             }
         }
     }

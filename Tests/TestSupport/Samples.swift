@@ -1,12 +1,10 @@
-import TestSupport
-
 /// Bytes of the kinds that take encoders and decoders down different ways.
-enum Sample: CaseIterable, Sendable {
+package enum Sample: CaseIterable, Sendable {
     case equal, noise, periodic, sparse, text, records, runs, skewed, halves
 
-    static let sizes = [1, 2, 3, 4, 5, 31, 123, 65_535, 65_536]
+    package static let sizes = [1, 2, 3, 4, 5, 31, 123, 65_535, 65_536]
 
-    func bytes(_ count: Int, _ random: inout SeededRandom) -> [UInt8] {
+    package func bytes(_ count: Int, _ random: inout SeededRandom) -> [UInt8] {
         switch self {
         case .equal: return [UInt8](repeating: UInt8(random.below(256)), count: count)
         case .noise: return (0..<count).map { _ in UInt8(truncatingIfNeeded: random.next()) }

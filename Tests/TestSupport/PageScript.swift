@@ -1,28 +1,30 @@
 /// Writes a page step by step, right or wrong: what each lane is to read, in the order in which the lanes take turns.
-struct PageScript {
+package struct PageScript {
     private var steps: [(lane: Int, bits: UInt64, count: Int)] = []
     private var lane = 0
     /// What the lanes that have begun a match have still to read.
     private var pending: [Int: (bits: UInt64, count: Int)] = [:]
 
-    enum Block: UInt64 { case stored, fixed, dynamic, reserved }
+    package init() {}
+
+    package enum Block: UInt64 { case stored, fixed, dynamic, reserved }
 
     /// What the lane reads, lowest bit first.
     private mutating func read(_ bits: UInt64, _ count: Int, at lane: Int) { steps.append((lane, bits, count)) }
 
-    mutating func begin(_ block: Block, isFinal: Bool = true) {
+    package mutating func begin(_ block: Block, isFinal: Bool = true) {
         lane = 0
         read((isFinal ? 1 : 0) | block.rawValue << 1, 3, at: 0)
     }
 
-    mutating func stored(_ bytes: [UInt8], isFinal: Bool = true) {
+    package mutating func stored(_ bytes: [UInt8], isFinal: Bool = true) {
         begin(.stored, isFinal: isFinal)
         read(UInt64(bytes.count), 16, at: 0)
         for (index, byte) in bytes.enumerated() { read(UInt64(byte), 8, at: index % 32) }
     }
 
     /// The next lane that has no distance to read takes a turn; those before it read theirs.
-    mutating func step(_ bits: UInt64, _ count: Int) {
+    package mutating func step(_ bits: UInt64, _ count: Int) {
         while let distance = pending.removeValue(forKey: lane) {
             read(distance.bits, distance.count, at: lane)
             lane = (lane + 1) % 32
@@ -32,13 +34,13 @@ struct PageScript {
     }
 
     /// The same, with a distance that the lane reads in its next turn.
-    mutating func step(_ bits: UInt64, _ count: Int, thenDistance distance: UInt64, _ distanceCount: Int) {
+    package mutating func step(_ bits: UInt64, _ count: Int, thenDistance distance: UInt64, _ distanceCount: Int) {
         step(bits, count)
         pending[(lane + 31) % 32] = (distance, distanceCount)
     }
 
     /// The block's end: the lanes that have still a distance to read do so once round.
-    mutating func end(_ bits: UInt64, _ count: Int) {
+    package mutating func end(_ bits: UInt64, _ count: Int) {
         step(bits, count)
         for _ in 0..<31 {
             if let distance = pending.removeValue(forKey: lane) { read(distance.bits, distance.count, at: lane) }
@@ -51,7 +53,7 @@ struct PageScript {
         (0..<count).reduce(0) { $0 | (code >> UInt64($1) & 1) << UInt64(count - 1 - $1) }
     }
 
-    static func fixed(symbol: Int) -> (bits: UInt64, count: Int) {
+    package static func fixed(symbol: Int) -> (bits: UInt64, count: Int) {
         switch symbol {
         case 0..<144: (reversed(UInt64(0x30 + symbol), 8), 8)
         case 144..<256: (reversed(UInt64(0x190 + symbol - 144), 9), 9)
@@ -60,15 +62,15 @@ struct PageScript {
         }
     }
 
-    mutating func fixed(_ symbol: Int) {
+    package mutating func fixed(_ symbol: Int) {
         let code = Self.fixed(symbol: symbol)
         step(code.bits, code.count)
     }
 
-    mutating func fixed(_ text: String) { for byte in text.utf8 { fixed(Int(byte)) } }
+    package mutating func fixed(_ text: String) { for byte in text.utf8 { fixed(Int(byte)) } }
 
     /// A match by its symbols and their extra bits.
-    mutating func fixed(
+    package mutating func fixed(
         length: Int, extra: UInt64 = 0, _ extraCount: Int = 0, distance: Int, distanceExtra: UInt64 = 0,
         _ distanceExtraCount: Int = 0
     ) {
@@ -79,13 +81,15 @@ struct PageScript {
             thenDistance: distanceCode | distanceExtra << 5, 5 + distanceExtraCount)
     }
 
-    mutating func endFixed() {
+    package mutating func endFixed() {
         let code = Self.fixed(symbol: 256)
         end(code.bits, code.count)
     }
 
     /// The head of a dynamic block: 5 bits, 5 bits and 4 bits, the code lengths' own lengths, and then their codes.
-    mutating func dynamic(symbols: Int, distances: Int, codeLengths: [UInt64], codes: [(bits: UInt64, count: Int)]) {
+    package mutating func dynamic(
+        symbols: Int, distances: Int, codeLengths: [UInt64], codes: [(bits: UInt64, count: Int)]
+    ) {
         begin(.dynamic)
         let counts = UInt64(symbols - 257) | UInt64(distances - 1) << 5 | UInt64(codeLengths.count - 4) << 10
         read(counts, 14, at: 0)
@@ -94,7 +98,7 @@ struct PageScript {
     }
 
     /// The page: each lane's bits in words, in the order in which the lanes ask for them.
-    var page: [UInt8] {
+    package var page: [UInt8] {
         var queues = [[(bits: UInt64, count: Int)]](repeating: [], count: 32)
         for step in steps { queues[step.lane].append((step.bits, step.count)) }
         let words = queues.map { queue in

@@ -1,0 +1,18 @@
+import Penstock
+import PenstockCompression
+
+extension StorageQueue {
+    /// Has one of the queue's workers do what computes for long or blocks, so that Swift's own threads are not held up.
+    ///
+    /// - Throws: ``StorageError/Code/cancelled`` and the like, if it was not begun.
+    nonisolated func work<T: Sendable>(
+        priority: StoragePriority? = nil, _ body: @escaping @Sendable () -> T
+    ) async throws(StorageError) -> T {
+        let result = Locked<T?>(nil)
+        try await codecWorkers.perform(1, priority: priority ?? StoragePriority(Task.currentPriority)) { _ in
+            let value = body()
+            result.withLock { $0 = value }
+        }
+        return result.withLock { $0! }
+    }
+}

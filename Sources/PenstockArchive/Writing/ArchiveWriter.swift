@@ -1,0 +1,122 @@
+import CLinux
+public import Penstock
+public import PenstockCompression
+public import SystemPackage
+
+/// Makes archives: of a folder, of files, of memory.
+///
+/// ```swift
+/// let writer = ArchiveWriter(on: queue, codec: Zstd(level: 9))
+/// let folder = try ArchiveFolder("assets")
+/// try await writer.write(folder.sources, to: "assets.penstock")
+/// ```
+///
+/// The same sources and the same codec give the same bytes, whatever the machine and however many processors it has. An
+/// archive appears under its name when it is complete and on the disk, or not at all.
+public struct ArchiveWriter: Sendable {
+    /// The queue that reads the sources and writes the archive.
+    public let queue: StorageQueue
+    /// What chunks are encoded by; nil: nothing.
+    public let codec: (any Codec)?
+    /// Uncompressed bytes of a chunk.
+    public let chunkSize: Int
+    /// Chunks that are being read or encoded, or wait for one before them, at most.
+    package var window: Int
+
+    /// For each processor: enough that none ever waits because one chunk takes long, and few enough to be forgotten beside
+    /// the table.
+    private static let windowPerProcessor = 6
+
+    /// A chunk without a codec of its own mind: large enough to be read at a disk's full speed.
+    private static let plainChunkSize = 256 << 10
+
+    /// - Parameters:
+    ///   - queue: The queue that reads the sources and writes the archive.
+    ///   - codec: What chunks are encoded by; nil: nothing, and every chunk is stored as it is.
+    ///   - chunkSize: Uncompressed bytes of a chunk, a multiple of 4096 and at most 16 MiB; nil: what the codec likes best,
+    ///     or 256 KiB.
+    public init(on queue: StorageQueue, codec: (any Codec)?, chunkSize: Int? = nil) {
+        self.queue = queue
+        self.codec = codec
+        self.chunkSize = chunkSize ?? codec?.chunkSize ?? Self.plainChunkSize
+        window = Self.windowPerProcessor * Int(linux_online_processors())
+    }
+
+    /// What has been written.
+    public struct Summary: Sendable, Hashable {
+        /// Entries with content.
+        public var entries = 0
+        /// Entries of a patch that say that the base's are gone.
+        public var deletions = 0
+        /// Uncompressed bytes.
+        public var contentBytes: UInt64 = 0
+        /// Bytes of chunks as they are stored.
+        public var storedBytes: UInt64 = 0
+        /// The size of the archive.
+        public var fileSize: UInt64 = 0
+    }
+
+    /// Writes an archive, or a patch.
+    ///
+    /// Takes memory for a window of chunks and for the table, however much there is to pack.
+    ///
+    /// - Parameters:
+    ///   - sources: What becomes an entry each, in any order.
+    ///   - path: The archive. One that is there already is replaced when the new one is complete.
+    ///   - base: What the archive is to be a patch of: then only what differs is written, and what is not among the sources
+    ///     is deleted.
+    ///   - progress: Called now and then, by one task at a time. It must be quick.
+    /// - Throws: ``ArchiveError``. Nothing is left behind then.
+    @discardableResult
+    public func write(
+        _ sources: [ArchiveSource], to path: FilePath, over base: StorageArchive? = nil,
+        progress: (@Sendable (ArchiveProgress) -> Void)? = nil
+    ) async throws(ArchiveError) -> Summary {
+        try checkChunks()
+        let sources = try Self.ordered(sources)
+        var plan = PackingPlan(all: sources)
+        if let base { plan = try await PackingPlan(sources, over: base, queue: queue, width: window) }
+        let output: ArchiveOutput
+        do throws(StorageError) {
+            output = try await ArchiveOutput(path, on: queue)
+        } catch {
+            throw ArchiveError(error, file: path, "The archive cannot be created")
+        }
+        do throws(ArchiveError) {
+            return try await Packing(self, plan, output, progress).run(baseIdentity: base?.identity)
+        } catch {
+            output.abandon()
+            throw error
+        }
+    }
+
+    private func checkChunks() throws(ArchiveError) {
+        let block = Int(ArchiveFormat.blockSize)
+        guard chunkSize > 0, chunkSize % block == 0, chunkSize <= ArchiveLimits().chunkBytes else {
+            throw ArchiveError(.limitExceeded, "A chunk has a multiple of 4096 bytes, at most 16 MiB, not \(chunkSize)")
+        }
+        guard codec?.identifier.rawValue != 0 else {
+            throw ArchiveError(.unknownCodec, "A codec cannot have the identifier 0, which says that there is none")
+        }
+    }
+
+    /// The sources in the table's order, their paths checked.
+    private static func ordered(_ sources: [ArchiveSource]) throws(ArchiveError) -> [ArchiveSource] {
+        for source in sources {
+            if let problem = EntryPath.problem(source.path) {
+                throw ArchiveError(.invalidPath, entry: source.path, problem)
+            }
+        }
+        let sources = sources.sorted { EntryPath.precedes($0.path, $1.path) }
+        for (one, other) in zip(sources, sources.dropFirst()) {
+            // Bytes, not characters: Swift's strings are equal when they look the same.
+            if one.path.utf8.elementsEqual(other.path.utf8) {
+                throw ArchiveError(.duplicatePath, entry: other.path, "Two sources have this path")
+            }
+            if other.path.utf8.starts(with: (one.path + "/").utf8) {
+                throw ArchiveError(.conflictingPaths, entry: other.path, "`\(one.path)` cannot be a file and a folder")
+            }
+        }
+        return sources
+    }
+}

@@ -1,0 +1,294 @@
+import CLinux
+import Penstock
+import Synchronization
+
+/// One call's requests on their way.
+struct DecodeBatch: Sendable {
+    /// Reads from a disk that are in flight or wait to be decoded, at most, for each call.
+    private static let readAhead = 16
+    /// Stretches of a device's memory that are filled at once, for each call: one is decoded while another is copied.
+    private static let fillAhead = 3
+    /// The bytes of such a stretch.
+    private static let stretch = 1 << 20
+
+    /// What requests must share to be done together.
+    private struct Manner: Hashable {
+        var priority: StoragePriority
+        var tag: UInt64
+        /// Nanoseconds on the monotonic clock; `.max`: none.
+        var deadline: UInt64
+    }
+
+    private let requests: [DecodingRequest]
+    private let queue: StorageQueue
+    private let workers: CodecWorkers
+    private let taskPriority = StoragePriority(Task.currentPriority)
+
+    init(_ requests: [DecodingRequest], _ queue: StorageQueue, _ workers: CodecWorkers) {
+        self.requests = requests
+        self.queue = queue
+        self.workers = workers
+    }
+
+    func results() async -> [Result<Int, StorageError>] {
+        var results = requests.map { Result<Int, StorageError>.success($0.place.count) }
+        var parts: [Manner: [DecodePart]] = [:]
+        var staged: [Int] = []
+        for (index, request) in requests.enumerated() {
+            do throws(StorageError) {
+                try request.check()
+                guard try !request.collectParts(index, into: &parts[manner(of: request), default: []]) else { continue }
+                staged.append(index)
+            } catch {
+                results[index] = .failure(error)
+            }
+        }
+        var failures = await decode(parts)
+        if !staged.isEmpty { failures += await fill(staged) }
+        for (index, error) in failures {
+            if case .success = results[index] { results[index] = .failure(error) }
+        }
+        for (index, request) in requests.enumerated() {
+            // Whether it was written by the host is of no interest to memory that the device and the host see alike.
+            if case .device(let slice) = request.place, slice.mapped != nil, case .success(let count) = results[index] {
+                slice.memory.hostDidWrite(count, at: slice.offset)
+            }
+        }
+        return results
+    }
+
+    private func manner(of request: DecodingRequest) -> Manner {
+        let deadline = request.options.deadlineNanoseconds
+        return Manner(
+            priority: request.priority ?? taskPriority, tag: request.tag,
+            deadline: deadline == .max ? .max : linux_monotonic_ns() &+ deadline)
+    }
+
+    // MARK: Into memory that the host sees
+
+    /// A request's place in the batch, and why it has failed.
+    typealias Failure = (request: Int, error: StorageError)
+
+    private func decode(_ parts: [Manner: [DecodePart]]) async -> [Failure] {
+        let all = parts.filter { !$0.value.isEmpty }
+        if all.count == 1, let (manner, parts) = all.first { return await decode(parts, manner) }
+        return await withTaskGroup { group in
+            for (manner, parts) in all { group.addTask { await decode(parts, manner) } }
+            return await group.reduce(into: []) { $0 += $1 }
+        }
+    }
+
+    /// Decodes what is in the page cache, then reads and decodes the rest.
+    private func decode(_ parts: [DecodePart], _ manner: Manner) async -> [Failure] {
+        let run = makeRun(parts, grouped(parts), manner)
+        await workers.run(run)
+        var failures: [Failure] = []
+        var cold: [DecodeGroup] = []
+        for group in run.groups { note(group, of: run, &failures, &cold) }
+        if !cold.isEmpty { failures += await read(cold, of: parts, manner) }
+        return failures
+    }
+
+    private func grouped(_ parts: [DecodePart]) -> [DecodeGroup] {
+        var groups: [DecodeGroup] = []
+        for (index, part) in parts.enumerated() {
+            let file = requests[part.request].file
+            if !groups.isEmpty, groups[groups.count - 1].append(part, of: file) { continue }
+            groups.append(DecodeGroup(part, at: index, of: file))
+        }
+        return groups
+    }
+
+    private func makeRun(
+        _ parts: [DecodePart], _ groups: [DecodeGroup], _ manner: Manner, landed: UnsafeRawBufferPointer? = nil
+    ) -> DecodeRun {
+        DecodeRun(
+            requests, parts, groups, landed: landed, core: queue.core, counters: workers.counters,
+            priority: manner.priority, tag: manner.tag, deadline: manner.deadline)
+    }
+
+    /// Sorts out what has become of a group.
+    private func note(
+        _ group: DecodeGroup, of run: DecodeRun, _ failures: inout [Failure], _ cold: inout [DecodeGroup]
+    ) {
+        var isCold = false
+        for index in group.parts {
+            let request = run.parts[index].request
+            switch run.outcome(of: index) {
+            case .done: continue
+            case .cold: isCold = true
+            case .failed(let error): failures.append((request, error))
+            case .untouched:
+                let code = run.refused ?? .cancelled
+                failures.append((request, requests[request].error(code, at: run.parts[index].chunk)))
+            }
+        }
+        if isCold { cold.append(group) }
+    }
+
+    // MARK: From the disk
+
+    /// Reads groups through the queue, some ahead, and has each decoded when it is there.
+    private func read(_ cold: [DecodeGroup], of parts: [DecodePart], _ manner: Manner) async -> [Failure] {
+        let next = Counter()
+        return await withTaskGroup { group in
+            for _ in 0..<min(cold.count, Self.readAhead) {
+                group.addTask {
+                    var failures: [Failure] = []
+                    while let index = next.take(below: cold.count) {
+                        failures += await read(cold[index], of: parts, manner)
+                    }
+                    return failures
+                }
+            }
+            return await group.reduce(into: []) { $0 += $1 }
+        }
+    }
+
+    private func read(_ group: DecodeGroup, of parts: [DecodePart], _ manner: Manner) async -> [Failure] {
+        let first = parts[group.parts.lowerBound]
+        do throws(StorageError) {
+            if group.parts.count == 1, first.isPlain {
+                let destination = UnsafeMutableRawBufferPointer(start: first.destination, count: group.count)
+                // The caller's memory, which it has lent until its call returns.
+                var span = MutableRawSpan(_unsafeBytes: destination)
+                let count = try await queue.read(
+                    from: group.file, at: group.offset, into: &span, priority: manner.priority,
+                    deadline: requests[first.request].deadline, tag: manner.tag)
+                return await decode(group, of: parts, manner, UnsafeRawBufferPointer(rebasing: destination[0..<count]))
+            }
+            guard group.count <= DecodingRequest.largestChunk else {
+                throw requests[first.request].error(
+                    .memoryLimit, at: first.chunk,
+                    "chunks of more than \(DecodingRequest.largestChunk) bytes cannot be read; encode smaller ones")
+            }
+            let landing = HostBuffer(
+                block: try await queue.core.take(group.count, from: workers.landing, path: group.file.path),
+                count: group.count, arena: workers.landing)
+            let count = try await queue.read(
+                from: group.file, at: group.offset, into: landing[...], priority: manner.priority,
+                deadline: requests[first.request].deadline, tag: manner.tag)
+            // The memory goes back when the run has ended.
+            defer { withExtendedLifetime(landing) {} }
+            let bytes = landing.withUnsafeBytes { UnsafeRawBufferPointer(rebasing: $0[0..<count]) }
+            return await decode(group, of: parts, manner, bytes)
+        } catch {
+            return await fail(group, of: parts, manner, error)
+        }
+    }
+
+    private func decode(
+        _ group: DecodeGroup, of parts: [DecodePart], _ manner: Manner, _ bytes: UnsafeRawBufferPointer
+    ) async -> [Failure] {
+        let run = makeRun(parts, [group], manner, landed: bytes)
+        await workers.run(run)
+        var failures: [Failure] = []
+        var cold: [DecodeGroup] = []
+        note(group, of: run, &failures, &cold)
+        return failures
+    }
+
+    /// A read has failed. What is wrong with one chunk's place on the disk is not its neighbours' fault.
+    private func fail(
+        _ group: DecodeGroup, of parts: [DecodePart], _ manner: Manner, _ error: StorageError
+    ) async -> [Failure] {
+        let isOwn = [.cancelled, .deadlineExceeded, .queueClosed, .fileClosed, .foreignFile].contains(error.code)
+        if isOwn || group.parts.count == 1 {
+            return group.parts.map { index in
+                let chunk = parts[index].chunk
+                let ofChunk = StorageError(
+                    error.code, .read, path: error.path ?? group.file.path, offset: chunk.offset, length: chunk.count,
+                    errno: error.errno, message: error.message, underlying: error.underlying)
+                return (parts[index].request, ofChunk)
+            }
+        }
+        var failures: [Failure] = []
+        for index in group.parts {
+            failures += await read(DecodeGroup(parts[index], at: index, of: group.file), of: parts, manner)
+        }
+        return failures
+    }
+
+    // MARK: By way of staging memory
+
+    /// Decodes requests whose destination the host does not see.
+    private func fill(_ staged: [Int]) async -> [Failure] {
+        var stretches: [(request: Int, slice: SinkSlice, start: Int)] = []
+        for index in staged {
+            guard case .device(let slice) = requests[index].place else { continue }
+            guard slice.options == nil else {
+                // Whoever waits for it, or has a say in where it is cut, gets it in one go.
+                stretches.append((index, slice, 0))
+                continue
+            }
+            for start in stride(from: 0, to: slice.count, by: Self.stretch) {
+                stretches.append((index, slice.part(start..<min(start + Self.stretch, slice.count)), start))
+            }
+        }
+        let next = Counter()
+        return await withTaskGroup { [stretches] group in
+            for _ in 0..<min(stretches.count, Self.fillAhead) {
+                group.addTask {
+                    var failures: [Failure] = []
+                    while let index = next.take(below: stretches.count) {
+                        let (request, slice, start) = stretches[index]
+                        do throws(StorageError) {
+                            try await fill(request, slice, start)
+                        } catch {
+                            failures.append((request, error))
+                        }
+                    }
+                    return failures
+                }
+            }
+            return await group.reduce(into: []) { $0 += $1 }
+        }
+    }
+
+    private func fill(_ index: Int, _ slice: SinkSlice, _ start: Int) async throws(StorageError) {
+        let request = requests[index]
+        let manner = manner(of: request)
+        var options = request.options
+        options.priority = manner.priority
+        _ = try await queue.core.fill(slice, options) { memory, range throws(StorageError) in
+            var parts: [DecodePart] = []
+            // Staging memory is the host's own.
+            request.parts(
+                for: start + range.lowerBound..<start + range.upperBound, index, at: memory, .host, into: &parts)
+            if let failure = await decode(parts, manner).first { throw failure.error }
+        }
+    }
+}
+
+/// Numbers from zero on, each handed out once.
+private final class Counter: Sendable {
+    private let next = Atomic<Int>(0)
+
+    func take(below end: Int) -> Int? {
+        let number = next.add(1, ordering: .relaxed).oldValue
+        return number < end ? number : nil
+    }
+}
+
+extension DecodingRequest {
+    /// Adds the request's parts if the host sees its destination. False: it does not.
+    fileprivate func collectParts(
+        _ index: Int, into parts: inout [DecodePart]
+    ) throws(StorageError) -> Bool {
+        switch place {
+        case .host(let slice):
+            guard let address = slice.address else {
+                throw error(
+                    .invalidRange, "the slice \(slice.range) lies outside its buffer of \(slice.buffer.count) bytes")
+            }
+            self.parts(for: 0..<range.count, index, at: address, .host, into: &parts)
+            return true
+        case .device(let slice):
+            if let problem = slice.problem { throw problem }
+            guard let address = slice.mapped else { return false }
+            let reach: DecodePart.Reach = slice.memory.isReadable ? .mapped : .writeCombined
+            self.parts(for: 0..<range.count, index, at: address, reach, into: &parts)
+            return true
+        }
+    }
+}

@@ -1,0 +1,125 @@
+import Penstock
+
+/// What is wanted of one chunk, and where it goes.
+struct DecodePart: @unchecked Sendable {  // the destination is one worker's at a time, until the call returns
+    /// Who can write to a destination.
+    enum Reach {
+        /// The kernel and decoders.
+        case host
+        /// Decoders; the kernel may not be able to.
+        case mapped
+        /// Only those who read nothing there: the processor does not cache it.
+        case writeCombined
+    }
+
+    /// The request's place in its batch.
+    let request: Int
+    let chunk: EncodedChunk
+    /// Which of the chunk's decoded bytes are wanted.
+    let wanted: Range<Int>
+    /// Where they go: the caller's memory, which is its workers' until the call returns.
+    let destination: UnsafeMutableRawPointer
+    let reach: Reach
+
+    /// Whether the decoder can write where the bytes are to go: it reads what it has written.
+    var goesStraight: Bool { reach != .writeCombined && wanted.count == chunk.decodedCount }
+    /// Whether the bytes in the file are what is wanted, and the kernel can put them where they are to go.
+    var isPlain: Bool { reach == .host && chunk.isStored && wanted.count == chunk.decodedCount }
+}
+
+/// Neighbouring chunks of one file that are read together.
+struct DecodeGroup {
+    /// Bytes in the file that are read together, at most, unless a chunk has more: few enough that all processors share
+    /// even a small request, enough for small files to cost one system call for many.
+    static let largestRead = 128 << 10
+    /// The same of decoded bytes.
+    static let largestDecoded = 256 << 10
+    /// Bytes between two chunks that are read rather than left out: a page, the least that is read from a disk.
+    static let largestGap = 4096
+
+    let file: StorageFile
+    let offset: UInt64
+    var count: Int
+    /// The places of the group's parts.
+    var parts: Range<Int>
+
+    /// The decoded bytes of its chunks.
+    var decodedCount: Int
+
+    init(_ part: DecodePart, at index: Int, of file: StorageFile) {
+        self.file = file
+        offset = part.chunk.offset
+        count = part.chunk.count
+        parts = index..<index + 1
+        decodedCount = part.chunk.decodedCount
+    }
+
+    /// Takes in the part that follows the group's last one, if it is a neighbour in the file.
+    mutating func append(_ part: DecodePart, of file: StorageFile) -> Bool {
+        let end = offset + UInt64(count)
+        guard self.file === file, part.chunk.offset >= end, part.chunk.offset - end <= Self.largestGap else {
+            return false
+        }
+        let newCount = Int(part.chunk.offset - offset) + part.chunk.count
+        let newDecodedCount = decodedCount + part.chunk.decodedCount
+        guard newCount <= Self.largestRead, newDecodedCount <= Self.largestDecoded else { return false }
+        count = newCount
+        decodedCount = newDecodedCount
+        parts = parts.lowerBound..<parts.upperBound + 1
+        return true
+    }
+}
+
+extension DecodingRequest {
+    /// The largest chunk, encoded or decoded, that can be had in part or comes from a disk: what a worker, or the landing
+    /// memory, can be asked for.
+    static let largestChunk = CodecWorkers.landingLimit / 2
+
+    /// The parts of a request, which has been checked, that fill a range of its destination.
+    ///
+    /// - Parameters:
+    ///   - range: Of the destination's bytes.
+    ///   - memory: Where the range's first byte goes.
+    func parts(
+        for range: Range<Int>, _ index: Int, at memory: UnsafeMutableRawPointer, _ reach: DecodePart.Reach,
+        into parts: inout [DecodePart]
+    ) {
+        let wanted = self.range.lowerBound + range.lowerBound..<self.range.lowerBound + range.upperBound
+        var start = 0
+        for chunk in chunks {
+            if start >= wanted.upperBound { break }
+            let end = start + chunk.decodedCount
+            let lower = max(start, wanted.lowerBound)
+            let upper = min(end, wanted.upperBound)
+            if lower < upper {
+                let part = DecodePart(
+                    request: index, chunk: chunk, wanted: lower - start..<upper - start,
+                    destination: memory + (lower - wanted.lowerBound), reach: reach)
+                parts.append(part)
+            }
+            start = end
+        }
+    }
+
+    /// Checks all that can be checked without the file, so that what follows need not fear any number.
+    func check() throws(StorageError) {
+        var start = 0
+        for chunk in chunks {
+            guard chunk.count >= 0, chunk.decodedCount >= 0, chunk.offset <= UInt64(Int64.max) - UInt64(chunk.count)
+            else { throw error(.invalidArgument, at: chunk, "a chunk's place or size makes no sense: \(chunk)") }
+            guard !chunk.isStored || chunk.count == chunk.decodedCount else {
+                throw error(.invalidArgument, at: chunk, "a stored chunk has as many bytes as it holds: \(chunk)")
+            }
+            let (end, overflow) = start.addingReportingOverflow(chunk.decodedCount)
+            guard !overflow else { throw error(.invalidArgument, at: chunk, "the chunks hold too many bytes") }
+            start = end
+        }
+        guard range.lowerBound >= 0, range.upperBound <= start else {
+            throw error(.invalidRange, "the chunks hold \(start) bytes, of which \(range) were asked for")
+        }
+        guard range.count == place.count else {
+            throw error(
+                .invalidRange, "\(range.count) bytes are asked for, and the destination has \(place.count)")
+        }
+    }
+}

@@ -1,0 +1,189 @@
+import CLinux
+import DequeModule
+import Glibc
+import Penstock
+
+/// A queue's threads for encoding and decoding: as many as the machine has processors, started when there is work for
+/// them, beside the thread that completes requests and Swift's own.
+package final class CodecWorkers: QueueCompanion, @unchecked Sendable {  // `state` is guarded by `mutex`
+    private struct State {
+        /// Work that has parts which nobody has begun, by priority.
+        var waiting = [Deque<PartedWork>](repeating: [], count: StoragePriority.allCases.count)
+        var threads: [RingThread] = []
+        var idle = 0
+        var isStopped = false
+    }
+
+    /// Bytes of chunks that have been read from a disk and wait to be decoded, at most.
+    static let landingLimit = 32 << 20
+
+    let counters = DecodingCounters()
+    /// Where chunks land that are not in the page cache.
+    let landing = SlabArena(limit: landingLimit)
+    /// How many threads there are at most.
+    package let width: Int
+    private let name: String
+    private var state = State()
+    // At addresses of their own, as POSIX wants; allocated once, freed with the object.
+    private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+    private let arrived = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
+
+    package init(width: Int, name: String) {
+        self.width = max(1, width)
+        self.name = name
+        mutex.initialize(to: pthread_mutex_t())
+        pthread_mutex_init(mutex, nil)
+        arrived.initialize(to: pthread_cond_t())
+        pthread_cond_init(arrived, nil)
+    }
+
+    deinit {
+        pthread_cond_destroy(arrived)
+        arrived.deallocate()
+        pthread_mutex_destroy(mutex)
+        mutex.deallocate()
+    }
+
+    // MARK: A task's side
+
+    /// Has the workers do the work, and returns when all its parts have ended, done or refused.
+    func run(_ work: PartedWork) async {
+        await withTaskCancellationHandler {
+            await withUnsafeContinuation { continuation in
+                work.suspend(continuation)
+                add(work)
+            }
+        } onCancel: {
+            withdraw(work, .cancelled)
+        }
+        precondition(work.hasEnded, "resumed before the end")
+    }
+
+    private func add(_ work: PartedWork) {
+        let refused: StorageError.Code? = withLock { state in
+            if state.isStopped { return .queueClosed }
+            if let refused = work.refused { return refused }
+            guard wakeOne(&state) else { return .unavailable }
+            state.waiting[Int(work.priority.rawValue)].append(work)
+            return nil
+        }
+        if let refused { end(work, refused) }
+    }
+
+    /// Ends what has not begun of work that waits. Work that has not been added yet will not be.
+    private func withdraw(_ work: PartedWork, _ reason: StorageError.Code) {
+        work.refuse(reason)
+        let wasWaiting = withLock { state in
+            let priority = Int(work.priority.rawValue)
+            guard let index = state.waiting[priority].firstIndex(where: { $0 === work }) else { return false }
+            state.waiting[priority].remove(at: index)
+            return true
+        }
+        if wasWaiting { end(work, reason) }
+    }
+
+    /// Ends the parts that nobody has begun, of work that does not wait, or no more.
+    private func end(_ work: PartedWork, _ reason: StorageError.Code) {
+        work.refuse(reason)
+        let left = withLock { _ in
+            defer { work.next = work.partCount }
+            return work.partCount - work.next
+        }
+        work.end(left)
+    }
+
+    /// Work that has parts which nobody has begun.
+    package var waitingCount: Int { withLock { state in state.waiting.reduce(0) { $0 + $1.count } } }
+
+    // MARK: The queue's side
+
+    package func stop() {
+        let works = withLock { state in
+            state.isStopped = true
+            pthread_cond_broadcast(arrived)
+            defer { state.waiting = state.waiting.map { _ in [] } }
+            return state.waiting.flatMap { $0 }
+        }
+        landing.retire()
+        works.forEach { end($0, .queueClosed) }
+    }
+
+    package func cancel(tag value: UInt64, mask: UInt64) -> Int {
+        let works = withLock { state in
+            let works = state.waiting.flatMap { $0.filter { $0.tag & mask == value } }
+            for priority in state.waiting.indices { state.waiting[priority].removeAll { $0.tag & mask == value } }
+            return works
+        }
+        works.forEach { end($0, .cancelled) }
+        return works.count
+    }
+
+    package func join() {
+        let threads = withLock { state in
+            defer { state.threads = [] }
+            return state.threads
+        }
+        // A worker that drops the last reference to its queue cannot wait for itself, and touches nothing afterwards.
+        for thread in threads { if thread.isCurrent { thread.detach() } else { thread.join() } }
+    }
+
+    // MARK: The threads
+
+    private func withLock<R>(_ body: (inout State) -> R) -> R {
+        pthread_mutex_lock(mutex)
+        defer { pthread_mutex_unlock(mutex) }
+        return body(&state)
+    }
+
+    /// Wakes a worker, or starts one if all are busy and there may be more. False: there is none, and none can be started.
+    private func wakeOne(_ state: inout State) -> Bool {
+        if state.idle > 0 {
+            pthread_cond_signal(arrived)
+        } else if state.threads.count < width {
+            // Retained by its thread: the queue joins the threads, but from one of them that cannot be.
+            if let thread = try? RingThread(name: "\(name.prefix(9))-codec", { self.work() }) {
+                state.threads.append(thread)
+            }
+        }
+        return !state.threads.isEmpty
+    }
+
+    private func work() {
+        let scratch = WorkerScratch()
+        while let (work, part) = next() {
+            if work.refused == nil { work.perform(part, scratch) }
+            work.end(1)
+        }
+    }
+
+    /// The next part of the work that matters most; waits for one. Nil: the queue shuts down.
+    private func next() -> (PartedWork, Int)? {
+        withLock { state in
+            while true {
+                for priority in state.waiting.indices.reversed() {
+                    guard let work = state.waiting[priority].first else { continue }
+                    defer { work.next += 1 }
+                    if work.next + 1 == work.partCount { state.waiting[priority].removeFirst() }
+                    // Each wakes the one after it, so that none of the callers pays for all of them.
+                    if state.waiting.contains(where: { !$0.isEmpty }) { _ = wakeOne(&state) }
+                    return (work, work.next)
+                }
+                guard !state.isStopped else { return nil }
+                state.idle += 1
+                pthread_cond_wait(arrived, mutex)
+                state.idle -= 1
+            }
+        }
+    }
+}
+
+extension StorageQueue {
+    /// The queue's workers, which are made with the first call.
+    package nonisolated var codecWorkers: CodecWorkers {
+        get throws(StorageError) {
+            try core.companion { () throws(StorageError) in
+                CodecWorkers(width: Int(linux_online_processors()), name: configuration.name)
+            }
+        }
+    }
+}
