@@ -88,7 +88,7 @@ let package = Package(
         .executableTarget(
             name: "AssetStreamer",
             dependencies: [
-                "Penstock", "PenstockVulkan",
+                "Penstock", "PenstockArchive", "PenstockCompression", "PenstockVulkan",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "SystemPackage", package: "swift-system"),
@@ -112,7 +112,7 @@ let package = Package(
         ),
         // What libFuzzer runs, and with its corpus the tests do too.
         .target(
-            name: "FuzzTargets", dependencies: ["PenstockCompression"], path: "Tests/Fuzz", exclude: ["Corpus"],
+            name: "FuzzTargets", dependencies: ["PenstockArchive", "PenstockCompression"], path: "Tests/Fuzz", exclude: ["Corpus"],
             swiftSettings: swiftSettings),
         .testTarget(
             name: "PenstockCompressionTests",

@@ -18,6 +18,12 @@ struct Asset: Equatable, Sendable {
         changed = [status.st_ctim.tv_sec, status.st_ctim.tv_nsec]
     }
 
+    /// A number that changes when the file does.
+    var fingerprint: UInt64 {
+        [size, inode, UInt64(bitPattern: Int64(modified.x)), UInt64(bitPattern: Int64(modified.y))]
+            .reduce(0xCBF2_9CE4_8422_2325) { ($0 ^ $1) &* 0x100_0000_01B3 }
+    }
+
     /// The file at the path as it is now; nil if there is none.
     init?(_ path: FilePath) {
         var status = stat()

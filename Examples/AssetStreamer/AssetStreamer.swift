@@ -8,15 +8,17 @@ import SystemPackage
 /// # Asset Streamer
 ///
 /// Streams every file below some directories through a Penstock queue into the buffers of a GPU, or into host memory, the
-/// way a game streams its assets, and checks what arrived against plain blocking reads:
+/// way a game streams its assets, and checks what arrived against plain blocking reads. Packs a directory into an archive
+/// first, if asked to, and streams that as well:
 ///
-///     swift run -c release asset-streamer                      # /usr/share
+///     swift run -c release asset-streamer                      # --packed /usr/share
 ///     swift run -c release asset-streamer --to host --caching direct ~/Games
 ///
 /// How it is made, in the order in which to read it:
 ///
 /// - `Streamer`: the part to copy. A bounded task group that loads small files whole and large ones in chunks.
 /// - `Streamer+GPU`, `BufferRing`, `Destination`: the same into a few large GPU buffers, and back out of them.
+/// - `PackedFolder`, `PackedStreamer`, `Comparison`: the same from an archive, many files with one call.
 /// - `Streamer+Verify`: how a wrong byte, a short read or a mix-up is told from a file that someone is writing.
 /// - `FileWalk`, `PlainRead`, `BlockingThreads`: the blocking world, kept off the threads that Swift's tasks share.
 /// - `Report`, `Progress`, `Interrupt`: what people see.
@@ -28,8 +30,12 @@ struct AssetStreamer: AsyncParsableCommand {
         discussion: "Exit status: 0 if every readable file was verified, 1 if one was not, 130 after Ctrl-C."
     )
 
-    @Argument(help: "Files and directories; symbolic links below them are not followed.")
-    var paths = ["/usr/share"]
+    @Argument(
+        help: "Files and directories; symbolic links below them are not followed. None: --packed /usr/share.")
+    var paths: [String] = []
+
+    @Flag(help: "Pack the directory into an archive, kept in the cache, and stream both; packed files are verified.")
+    var packed = false
 
     @Option(help: "Where the files go; auto: to the GPU if a Vulkan device, even a software one, is there.")
     var to = Destination.Choice.auto
@@ -52,7 +58,12 @@ struct AssetStreamer: AsyncParsableCommand {
     @Flag(help: "Log what the queue does, to standard error.")
     var verbose = false
 
-    func validate() throws {
+    mutating func validate() throws {
+        if paths.isEmpty {
+            paths = ["/usr/share"]
+            packed = true
+        }
+        guard !packed || paths.count == 1 else { throw ValidationError("--packed takes one directory") }
         guard (2...4096).contains(queueDepth) else {
             throw ValidationError("--queue-depth must be from 2 through 4096")
         }
@@ -75,8 +86,9 @@ struct AssetStreamer: AsyncParsableCommand {
         logger.logLevel = verbose ? .debug : .warning
 
         let destination = try Destination(to)
+        if packed { return try await compare(configuration, logger, destination) }
         let report = try await withStorageQueue(configuration, logger: logger) { queue in
-            let ring = if case .gpu(let device) = destination { try BufferRing(on: device) } else { BufferRing?.none }
+            let ring = try destination.makeRing()
             return await stopOnInterrupt { await stream(through: queue, to: destination, ring) }
         }
         report.print()
@@ -106,6 +118,76 @@ struct AssetStreamer: AsyncParsableCommand {
         report.verifies = verify
         report.wasStopped = Task.isCancelled
         return report
+    }
+}
+
+extension AssetStreamer {
+    /// Streams the files as they are and packed, and then the packed ones again to verify them.
+    private func compare(
+        _ configuration: StorageQueue.Configuration, _ logger: Logger, _ destination: Destination
+    ) async throws {
+        let folder = FilePath(paths[0])
+        let comparison = try await withStorageQueue(configuration, logger: logger) { queue in
+            let ring = try destination.makeRing()
+            return try await stopOnInterrupt {
+                await Result { try await compare(folder, on: queue, destination, ring) }
+            }.get()
+        }
+        comparison.print()
+        if comparison.wasStopped { throw ExitCode(130) }
+        if !comparison.isGood { throw ExitCode.failure }
+    }
+
+    private func compare(
+        _ folder: FilePath, on queue: StorageQueue, _ destination: Destination, _ ring: BufferRing?
+    ) async throws -> Comparison {
+        func timed(_ body: (Progress) async -> Report) async -> Report {
+            let progress = Progress()
+            async let _ = progress.show()
+            let start = ContinuousClock.now
+            var report = await body(progress)
+            report.duration = ContinuousClock.now - start
+            return report
+        }
+        let packing = Progress()
+        async let _ = packing.show()
+        let packed = try await PackedFolder.prepare(folder, on: queue, packing)
+        func stream(verifying: Bool) async -> Report {
+            await timed { progress in
+                await PackedStreamer(
+                    packed: packed, ring: ring, tasks: tasks, verifies: verifying, progress: progress
+                ).stream()
+            }
+        }
+        // The first pass over either brings its bytes into the page cache, for the second to be compared.
+        var comparison = Comparison(packed: packed)
+        for _ in 0..<2 {
+            comparison.loose = await timed { progress in
+                await Streamer(
+                    queue: queue, ring: ring, caching: caching, tasks: tasks, verifies: false, progress: progress
+                ).stream([folder])
+            }
+            comparison.stream = await stream(verifying: false)
+        }
+        if verify {
+            comparison.verification = await stream(verifying: true)
+            comparison.verification?.readsBack = ring != nil
+        }
+        comparison.driver = queue.capabilities.driverInWords
+        comparison.destination = destination.inWords(queue.capabilities)
+        comparison.wasStopped = Task.isCancelled
+        return comparison
+    }
+}
+
+extension Result where Failure == any Error {
+    /// What the body returns or throws.
+    fileprivate init(_ body: () async throws -> Success) async {
+        do {
+            self = .success(try await body())
+        } catch {
+            self = .failure(error)
+        }
     }
 }
 

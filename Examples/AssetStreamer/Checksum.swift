@@ -11,6 +11,14 @@ struct Checksum: Sendable {
     private var tail = SIMD64<UInt8>()
     private(set) var byteCount = 0
 
+    /// The checksum of a text.
+    static func of(_ text: String) -> UInt64 {
+        var checksum = Checksum()
+        var text = text
+        text.withUTF8 { checksum.update(UnsafeRawBufferPointer($0)) }
+        return checksum.value
+    }
+
     mutating func update(_ bytes: UnsafeRawBufferPointer) {
         var position = 0
         let filled = byteCount % Self.stripe

@@ -27,6 +27,11 @@ enum Destination: Sendable {
         }
     }
 
+    /// GPU memory for the files, if that is where they go.
+    func makeRing() throws(StorageError) -> BufferRing? {
+        if case .gpu(let device) = self { try BufferRing(on: device) } else { nil }
+    }
+
     /// What it is, and how the bytes got there, as label and text.
     func inWords(_ capabilities: Capabilities) -> [(label: String, text: String)] {
         switch self {

@@ -14,6 +14,10 @@ final class Progress: Sendable {
     private static let isShown = isatty(STDERR_FILENO) == 1
     private static let width = 30
 
+    func set(files count: Int, bytes byteCount: Int) {
+        files.store(count, ordering: .relaxed)
+        bytes.store(byteCount, ordering: .relaxed)
+    }
     func addFile() { files.wrappingAdd(1, ordering: .relaxed) }
     func add(bytes count: Int) { bytes.wrappingAdd(count, ordering: .relaxed) }
 

@@ -4,10 +4,7 @@ import Penstock
 extension Report {
     /// Prints the result to standard output, and what went wrong to standard error.
     func print() {
-        complain("unreadable", unreadable)
-        complain("changed", changed)
-        complain("WRONG", wrong)
-
+        complain()
         Swift.print("\(roots.joined(separator: " "))\(wasStopped ? ", as far as Ctrl-C let it come" : "")\n")
         Swift.print(
             "  streamed    \(Units.grouped(files)) files, \(Units.bytes(bytes)) in \(Units.time(duration)): \(speed)")
@@ -24,6 +21,13 @@ extension Report {
             "  at peak     \(Units.bytes(memory)) in buffers, \(Units.bytes(flight)) in flight"
                 + (staged > 0 ? ", \(Units.bytes(staged)) staged\n" : "\n"))
         Swift.print(table(of: statistics).text)
+    }
+
+    /// Prints what went wrong to standard error.
+    func complain() {
+        complain("unreadable", unreadable)
+        complain("changed", changed)
+        complain("WRONG", wrong)
     }
 
     private var speed: String {

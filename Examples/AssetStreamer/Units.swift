@@ -15,6 +15,15 @@ enum Units {
         scaled(Double(count), 1024, ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"])
     }
 
+    /// With so many decimals.
+    static func fixed(_ value: Double, decimals: Int) -> String {
+        var scale = 1
+        for _ in 0..<decimals { scale *= 10 }
+        let scaled = Int((value * Double(scale)).rounded())
+        let fraction = String(scaled % scale)
+        return "\(scaled / scale).\(String(repeating: "0", count: decimals - fraction.count))\(fraction)"
+    }
+
     static func time(_ nanoseconds: UInt64) -> String { scaled(Double(nanoseconds), 1000, ["ns", "µs", "ms", "s"]) }
 
     static func time(_ duration: Duration) -> String { time(UInt64(max(0, duration / .nanoseconds(1)))) }

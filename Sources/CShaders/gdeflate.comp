@@ -14,7 +14,8 @@
 // - Every loop ends: a round of the lanes takes at least a bit from lane 0, which has as many bits as the page at most;
 //   loops over code lengths or output are as long as these. Short ones of a fixed length are written out.
 // - Mesa's llvmpipe ends all loops of a workgroup once they have run 65535 times together, and goes on as if they were
-//   over. So the times are counted (`spend`), and a page that needs more is given up. Only one of some hundred blocks does.
+//   over. So the times are counted (`spend`), the last look at a loop's condition being one of them, and a page that needs
+//   more is given up. Only one of some hundred blocks does.
 
 layout(local_size_x = 32) in;
 
@@ -229,7 +230,7 @@ uint look(uint code) {
 
 /// Builds a code from `count` lengths. They must use up all codes, save that there may be no code, or one of one bit.
 bool build(uint code, uint first, uint count) {
-    if (!spend(2 * (count / LANES + 1) + 15 + 32)) return false;
+    if (!spend(2 * (count / LANES + 2) + 16 + 33)) return false;
     if (lane <= LONGEST_CODE) {
         alike[0][lane] = 0;
         alike[1][lane] = 0;
@@ -293,7 +294,7 @@ bool build(uint code, uint first, uint count) {
 bool setLengths(out uint symbols, out uint distanceCount) {
     symbols = 288;
     distanceCount = 32;
-    if (!spend(MOST_LENGTHS / LANES)) return false;
+    if (!spend(MOST_LENGTHS / LANES + 1)) return false;
     for (uint index = lane; index < MOST_LENGTHS; index += LANES) {
         codeLengths[index] = index < 144 ? 8 : index < 256 ? 9 : index < 280 ? 7 : index < 288 ? 8 : 5;
     }
@@ -317,7 +318,7 @@ bool readLengths(out uint symbols, out uint distanceCount) {
     if (!refill(votes[set][SHORT]) || !build(DISTANCES, 0, 19)) return false;
 
     // Most runs are of zeros.
-    if (!spend(MOST_LENGTHS / LANES)) return false;
+    if (!spend(MOST_LENGTHS / LANES + 2)) return false;
     for (uint index = lane; index < MOST_LENGTHS; index += LANES) codeLengths[index] = 0;
 
     // A round fills in at least one length, from lane 0.
@@ -325,7 +326,7 @@ bool readLengths(out uint symbols, out uint distanceCount) {
     uint filled = 0;
     uint last = 0;
     while (filled < total) {
-        if (!spend(1 + LANES + 6)) return false;
+        if (!spend(1 + (LANES + 1) + (6 + 1))) return false;
         uint entry = look(DISTANCES);
         uint symbol = entry & 0xffff;
         uint used = entry >> 16;
@@ -388,7 +389,7 @@ bool copyStored() {
     uint count;
     if (!takeFromFirst(16, count)) return false;
     if (count > destinationSize - size) return fail(SIZE_MISMATCH);
-    if (!spend(count / LANES + 1)) return false;
+    if (!spend(count / LANES + 2)) return false;
     for (uint start = 0; start < count; start += LANES) {
         bool isStepping = lane < count - start;
         vote(SHORT, isStepping && isShort(8));
@@ -414,23 +415,16 @@ uint laneOf(uint index, uint round) {
     return other;
 }
 
-/// Copies bytes of matches, none of which reaches what another one writes, and all of which lie within the page.
+/// Copies a byte of a match, which lies within the page.
 ///
-/// - Parameters:
-///   - first: The number of the first byte, counted through all matches of the round.
-///   - end: The number after the last.
-bool copyMatches(uint first, uint end, uint round) {
-    if (!spend((end - first) / LANES + 1)) return false;
-    // All bytes of all matches, dealt to the lanes: most matches are too short for so many.
-    for (uint index = first + lane; index < end; index += LANES) {
-        uint other = laneOf(index, round);
-        uint inMatch = index - starts[round][other];
-        uint position = positions[round][other];
-        uint distance = distances[round][other];
-        // A match that reaches into itself repeats what comes before it.
-        put(position + inMatch, byteAt(position - distance + (inMatch < distance ? inMatch : inMatch % distance)));
-    }
-    return true;
+/// - Parameter index: The number of the byte, counted through all matches of the round.
+void copyByte(uint index, uint round) {
+    uint other = laneOf(index, round);
+    uint inMatch = index - starts[round][other];
+    uint position = positions[round][other];
+    uint distance = distances[round][other];
+    // A match that reaches into itself repeats what comes before it.
+    put(position + inMatch, byteAt(position - distance + (inMatch < distance ? inMatch : inMatch % distance)));
 }
 
 // MARK: Symbols
@@ -451,6 +445,13 @@ uvec2 distanceOf(uint symbol) {
     return uvec2(((2 + symbol % 2) << extraBits) + 1, extraBits);
 }
 
+// Adds up the bytes of the lanes' matches, in `decodeSymbols`.
+#define ADD(other) \
+    before = other == lane ? sum : before; \
+    sum += (lengths >> other & 1) != 0 ? values[set][other] : 0;
+#define ADD_4(first) ADD((first)) ADD((first + 1)) ADD((first + 2)) ADD((first + 3))
+#define ADD_16(first) ADD_4(first) ADD_4(first + 4) ADD_4(first + 8) ADD_4(first + 12)
+
 /// The symbols of a block, up to its end.
 bool decodeSymbols() {
     // Lanes that have begun a match in the round before: they decode its distance next.
@@ -464,7 +465,8 @@ bool decodeSymbols() {
     uint round = 0;
     bool isEnding = false;
     while (true) {
-        if (!spend(1)) return false;
+        // Itself, and the last look at the loop below.
+        if (!spend(2)) return false;
         bool isPending = (pending & laneBit) != 0;
         uint entry = look(isPending ? DISTANCES : SYMBOLS);
         uint symbol = entry & 0xffff;
@@ -510,26 +512,28 @@ bool decodeSymbols() {
         uint before = 0;
         uint sum = 0;
         if (lengths != 0) {
-            for (uint other = 0; other < LANES; ++other) {
-                if (other == lane) before = sum;
-                sum += (lengths >> other & 1) != 0 ? values[set][other] : 0;
-            }
+            ADD_16(0) ADD_16(16)
         }
 
         // The distances of the round before are there: its matches can be copied, in order, as many at once as do not
         // depend on one another. Its arrays are read until the next tally, and written again two rounds on.
+        // All their bytes are dealt to the lanes, since most matches are too short for so many.
         uint copied = 0;
-        while (pending != 0) {
-            uint ready = blocked == 0 ? pending : pending & ((blocked & (~blocked + 1u)) - 1u);
-            pending &= ~ready;
-            uint end = pending == 0 ? pendingBytes : starts[round][findLSB(pending)];
-            if (!spend(1) || !copyMatches(copied, end, round)) return false;
-            copied = end;
-            if (pending == 0) break;
-            // Behind the barrier these bytes are seen by all.
-            firstPosition = positions[round][findLSB(pending)];
-            vote(BLOCKED, (pending & laneBit) != 0 && position != firstPosition && sourceEnd > firstPosition);
-            blocked = votes[tally()][BLOCKED];
+        uint end = 0;
+        while (copied < pendingBytes) {
+            if (!spend(1)) return false;
+            if (copied == end) {
+                if (copied > 0) {
+                    // Behind the barrier the bytes copied so far are seen by all.
+                    firstPosition = positions[round][findLSB(pending)];
+                    vote(BLOCKED, (pending & laneBit) != 0 && position != firstPosition && sourceEnd > firstPosition);
+                    blocked = votes[tally()][BLOCKED];
+                }
+                pending = blocked == 0 ? 0 : pending & ~((blocked & (~blocked + 1u)) - 1u);
+                end = pending == 0 ? pendingBytes : starts[round][findLSB(pending)];
+            }
+            if (copied + lane < end) copyByte(copied + lane, round);
+            copied = min(copied + LANES, end);
         }
 
         // Room for each lane's literal or match, in the lanes' order.

@@ -2,6 +2,18 @@ import Penstock
 import PenstockCompression
 import SystemPackage
 
+/// What has come of the work, for a task group's tasks, which must not throw.
+///
+/// They put it into a variable before they return it in a tuple: Swift 6.3, when it optimizes, loses the other elements of a
+/// tuple that is returned together with what an async call with a typed error has given.
+func result<T>(_ work: () async throws(ArchiveError) -> T) async -> Result<T, ArchiveError> {
+    do throws(ArchiveError) {
+        return .success(try await work())
+    } catch {
+        return .failure(error)
+    }
+}
+
 extension ArchiveError {
     /// A failure of the queue's.
     init(_ error: StorageError, file: FilePath? = nil, entry: String? = nil, _ message: String) {

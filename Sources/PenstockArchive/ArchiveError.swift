@@ -64,37 +64,56 @@ public struct ArchiveError: Error, Sendable {
         public var description: String { "\(kind)" }
     }
 
-    /// The kind of failure.
-    public var code: Code
-    /// The archive or the file concerned, where one is known.
-    public var file: FilePath?
-    /// The entry concerned, where one is known.
-    public var entry: String?
-    /// Where in the file, in bytes, where a place is to blame.
-    public var offset: UInt64?
-    /// What is wrong and what to do about it, for people.
-    public var message: String
-    /// The error behind this one, if there is one.
-    public var underlying: (any Error)?
+    // A class behind the struct: an error of one word travels in a register, as those of most calls do. One of many is
+    // written to memory that async functions share, and there Swift 6.3 loses it when it optimizes.
+    private final class Storage: Sendable {
+        let code: Code
+        let file: FilePath?
+        let entry: String?
+        let offset: UInt64?
+        let message: String
+        let underlying: (any Error)?
+
+        init(
+            _ code: Code, _ file: FilePath?, _ entry: String?, _ offset: UInt64?, _ message: String,
+            _ underlying: (any Error)?
+        ) {
+            self.code = code
+            self.file = file
+            self.entry = entry
+            self.offset = offset
+            self.message = message
+            self.underlying = underlying
+        }
+    }
+
+    private let storage: Storage
 
     /// Makes an error.
     public init(
         _ code: Code, file: FilePath? = nil, entry: String? = nil, offset: UInt64? = nil, _ message: String,
         underlying: (any Error)? = nil
     ) {
-        self.code = code
-        self.file = file
-        self.entry = entry
-        self.offset = offset
-        self.message = message
-        self.underlying = underlying
+        storage = Storage(code, file, entry, offset, message, underlying)
     }
+
+    /// The kind of failure.
+    public var code: Code { storage.code }
+    /// The archive or the file concerned, where one is known.
+    public var file: FilePath? { storage.file }
+    /// The entry concerned, where one is known.
+    public var entry: String? { storage.entry }
+    /// Where in the file, in bytes, where a place is to blame.
+    public var offset: UInt64? { storage.offset }
+    /// What is wrong and what to do about it, for people.
+    public var message: String { storage.message }
+    /// The error behind this one, if there is one.
+    public var underlying: (any Error)? { storage.underlying }
 
     /// The same error, of that file if none is named yet.
     func inFile(_ file: FilePath) -> ArchiveError {
-        var error = self
-        if error.file == nil { error.file = file }
-        return error
+        guard self.file == nil else { return self }
+        return ArchiveError(code, file: file, entry: entry, offset: offset, message, underlying: underlying)
     }
 }
 

@@ -8,7 +8,7 @@ package struct FuzzTarget: Sendable {
     package let check: @Sendable (_ input: UnsafeRawBufferPointer, _ memory: FuzzMemory) throws -> Void
 
     package static let all: [FuzzTarget] =
-        [.gdeflatePage, .gdeflateStream, .zstd, .lz4] + deflates + [.gdeflateRoundTrip]
+        [.gdeflatePage, .gdeflateStream, .zstd, .lz4] + deflates + [.gdeflateRoundTrip, .archive]
 }
 
 /// What was found.

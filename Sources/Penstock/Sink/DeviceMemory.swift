@@ -10,7 +10,15 @@ public protocol DeviceMemory: Sendable {
 
 /// Where on a device bytes go, as the queue knows it.
 public struct DevicePlace: Sendable {
-    package let slice: SinkSlice
+    /// A range of the memory as the destination of pages that the device decodes.
+    package typealias Decoding = @Sendable (Range<Int>, SinkDecoding) throws(StorageError) -> SinkSlice
 
-    package init(_ slice: SinkSlice) { self.slice = slice }
+    package let slice: SinkSlice
+    /// Nil: the device cannot decode into such memory.
+    package let decoding: Decoding?
+
+    package init(_ slice: SinkSlice, decoding: Decoding? = nil) {
+        self.slice = slice
+        self.decoding = decoding
+    }
 }

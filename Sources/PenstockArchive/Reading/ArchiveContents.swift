@@ -194,7 +194,8 @@ extension ReadingPlan.Run {
         var place = 0
         for part in parts where part.count > 0 {
             let slice = buffer[place..<place + part.count]
-            requests.append(try part.entry.layer.request(part.entry, part.chunks, into: .host(slice), priority: priority))
+            requests.append(
+                try part.entry.layer.request(part.entry, part.chunks, into: .host(slice), priority: priority))
             entries.append(part.entry)
             place += part.count
         }

@@ -1,5 +1,5 @@
 public import Penstock
-import PenstockCompression
+public import PenstockCompression
 
 /// A read of an entry, or of a part of it, for ``StorageArchive/perform(_:)``.
 public struct ArchiveRead: Sendable {
@@ -21,6 +21,8 @@ public struct ArchiveRead: Sendable {
     public let offset: UInt64
     /// How soon it matters; nil: the task's priority.
     public var priority: StoragePriority?
+    /// Where to decode; nil: as the queue's policy says.
+    public var processor: DecodingPolicy.Processor?
     let place: Place
 
     /// A read into host memory: as many bytes as the slice has, or as the entry has left.
@@ -67,7 +69,10 @@ public struct ArchiveRead: Sendable {
         if case .host(let slice) = place {
             place = .host(slice.buffer[slice.range.lowerBound..<slice.range.lowerBound + count])
         }
-        return try entry.layer.request(entry, first..<last + 1, skip..<skip + count, into: place, priority: priority)
+        var request = try entry.layer.request(
+            entry, first..<last + 1, skip..<skip + count, into: place, priority: priority)
+        request.processor = processor
+        return request
     }
 
     private var outside: ArchiveError {

@@ -74,14 +74,14 @@ extension StorageArchive {
                         started += 1
                         lengths[index] = (Int(span.end - span.start), span.entriesEnded)
                         group.addTask {
-                            do throws(ArchiveError) {
-                                return (index, .success(try await layer.verify(span, decodes: decodes)))
-                            } catch {
-                                return (index, .failure(error))
+                            let result = await result { () async throws(ArchiveError) in
+                                try await layer.verify(span, decodes: decodes)
                             }
+                            return (index, result)
                         }
                     }
-                    guard reported < started, let (index, result) = await group.next() else { return nil }
+                    guard reported < started else { return nil }
+                    guard let (index, result) = await group.next() else { preconditionFailure("a span has got lost") }
                     switch result {
                     case .failure(let error):
                         group.cancelAll()

@@ -1,12 +1,12 @@
 import CLinux
 import Glibc
-import Penstock
-import SystemPackage
+package import Penstock
+package import SystemPackage
 
 /// The file that becomes an archive: without a name, or under another one, until it is complete and on the disk.
 ///
 /// Used by one task at a time.
-final class ArchiveOutput: @unchecked Sendable {  // handed from task to task, never shared
+package final class ArchiveOutput: @unchecked Sendable {  // handed from task to task, never shared
     let path: FilePath
     private let queue: StorageQueue
     private let file: StorageFile
@@ -21,10 +21,10 @@ final class ArchiveOutput: @unchecked Sendable {  // handed from task to task, n
     /// Small chunks are collected, so that one write has many.
     private static let bufferSize = 1 << 20
 
-    var position: UInt64 { flushed + UInt64(filled) }
+    package var position: UInt64 { flushed + UInt64(filled) }
 
     /// - Parameter mayBeUnnamed: False where every file has to have a name, as on some network file systems.
-    init(
+    package init(
         _ path: FilePath, on queue: StorageQueue, mayBeUnnamed: Bool = true
     ) async throws(StorageError) {
         guard path.lastComponent?.kind == .regular else {
@@ -142,7 +142,7 @@ final class ArchiveOutput: @unchecked Sendable {  // handed from task to task, n
     }
 
     /// Completes the archive and gives it its name.
-    func finish(table: [UInt8], header: [UInt8]) async throws(ArchiveError) {
+    package func finish(table: [UInt8], header: [UInt8]) async throws(ArchiveError) {
         try await pad(to: ArchiveFormat.alignment)
         try await append(table)
         try await flush()
@@ -165,7 +165,7 @@ final class ArchiveOutput: @unchecked Sendable {  // handed from task to task, n
     }
 
     /// Drops what has been written. At once, for a task that has been cancelled cannot have others work for it.
-    func abandon() {
+    package func abandon() {
         guard let draft else { return }
         self.draft = nil
         _ = draft.withPlatformString { unlink($0) }

@@ -54,14 +54,12 @@ struct Packing: Sendable {
                 let index = started
                 started += 1
                 group.addTask {
-                    do throws(ArchiveError) {
-                        return (index, .success(try await pack(job)))
-                    } catch {
-                        return (index, .failure(error))
-                    }
+                    let result = await result { () async throws(ArchiveError) in try await pack(job) }
+                    return (index, result)
                 }
             }
-            guard written < started, let outcome = await group.next() else { return }
+            guard written < started else { return }
+            guard let outcome = await group.next() else { preconditionFailure("a chunk has got lost") }
             ready.updateValue(try outcome.result.get(), forKey: outcome.index)
             while let chunk = ready.removeValue(forKey: written) {
                 guard !Task.isCancelled else { throw ArchiveError.cancelled(output.path) }

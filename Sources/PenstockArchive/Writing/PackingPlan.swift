@@ -46,11 +46,10 @@ struct PackingPlan: Sendable {
                     guard let entry = base[source.path], entry.size == source.size else { continue }
                     running += 1
                     group.addTask {
-                        do throws(ArchiveError) {
-                            return (index, .success(try await base.differs(entry, from: source, on: queue)))
-                        } catch {
-                            return (index, .failure(error))
+                        let result = await result { () async throws(ArchiveError) in
+                            try await base.differs(entry, from: source, on: queue)
                         }
+                        return (index, result)
                     }
                 }
                 guard let (index, result) = await group.next() else { break }

@@ -12,16 +12,18 @@ struct DecodeBatch: Sendable {
     private static let stretch = 1 << 20
 
     /// What requests must share to be done together.
-    private struct Manner: Hashable {
+    struct Manner: Hashable {
         var priority: StoragePriority
         var tag: UInt64
         /// Nanoseconds on the monotonic clock; `.max`: none.
         var deadline: UInt64
+        /// Nothing is decoded, only checked and brought to where it is decoded.
+        var isCheck = false
     }
 
-    private let requests: [DecodingRequest]
-    private let queue: StorageQueue
-    private let workers: CodecWorkers
+    let requests: [DecodingRequest]
+    let queue: StorageQueue
+    let workers: CodecWorkers
     private let taskPriority = StoragePriority(Task.currentPriority)
 
     init(_ requests: [DecodingRequest], _ queue: StorageQueue, _ workers: CodecWorkers) {
@@ -33,31 +35,46 @@ struct DecodeBatch: Sendable {
     func results() async -> [Result<Int, StorageError>] {
         var results = requests.map { Result<Int, StorageError>.success($0.place.count) }
         var parts: [Manner: [DecodePart]] = [:]
-        var staged: [Int] = []
+        var staged: [(request: Int, range: Range<Int>)] = []
+        var onDevice: [DeviceRun] = []
         for (index, request) in requests.enumerated() {
             do throws(StorageError) {
                 try request.check()
-                guard try !request.collectParts(index, into: &parts[manner(of: request), default: []]) else { continue }
-                staged.append(index)
+                for stretch in try stretches(of: index, &onDevice) {
+                    let isSeen = try request.collectParts(
+                        index, stretch, into: &parts[manner(of: request), default: []])
+                    if !isSeen { staged.append((index, stretch)) }
+                }
             } catch {
                 results[index] = .failure(error)
             }
         }
-        var failures = await decode(parts)
-        if !staged.isEmpty { failures += await fill(staged) }
+        var failures: [Failure] = []
+        if onDevice.isEmpty {
+            failures = await decode(parts)
+            if !staged.isEmpty { failures += await fill(staged) }
+        } else {
+            // Both kinds of processor at once.
+            async let others = decodeOnDevice(onDevice)
+            failures = await decode(parts)
+            if !staged.isEmpty { failures += await fill(staged) }
+            failures += await others
+        }
         for (index, error) in failures {
             if case .success = results[index] { results[index] = .failure(error) }
         }
         for (index, request) in requests.enumerated() {
             // Whether it was written by the host is of no interest to memory that the device and the host see alike.
-            if case .device(let slice) = request.place, slice.mapped != nil, case .success(let count) = results[index] {
+            if case .device(let slice, _) = request.place, slice.mapped != nil,
+                case .success(let count) = results[index]
+            {
                 slice.memory.hostDidWrite(count, at: slice.offset)
             }
         }
         return results
     }
 
-    private func manner(of request: DecodingRequest) -> Manner {
+    func manner(of request: DecodingRequest) -> Manner {
         let deadline = request.options.deadlineNanoseconds
         return Manner(
             priority: request.priority ?? taskPriority, tag: request.tag,
@@ -79,7 +96,7 @@ struct DecodeBatch: Sendable {
     }
 
     /// Decodes what is in the page cache, then reads and decodes the rest.
-    private func decode(_ parts: [DecodePart], _ manner: Manner) async -> [Failure] {
+    func decode(_ parts: [DecodePart], _ manner: Manner) async -> [Failure] {
         let run = makeRun(parts, grouped(parts), manner)
         await workers.run(run)
         var failures: [Failure] = []
@@ -99,12 +116,13 @@ struct DecodeBatch: Sendable {
         return groups
     }
 
-    private func makeRun(
+    func makeRun(
         _ parts: [DecodePart], _ groups: [DecodeGroup], _ manner: Manner, landed: UnsafeRawBufferPointer? = nil
     ) -> DecodeRun {
         DecodeRun(
-            requests, parts, groups, landed: landed, core: queue.core, counters: workers.counters,
-            priority: manner.priority, tag: manner.tag, deadline: manner.deadline)
+            requests, parts, groups, landed: landed, core: queue.core,
+            countedBy: manner.isCheck ? nil : workers, priority: manner.priority, tag: manner.tag,
+            deadline: manner.deadline)
     }
 
     /// Sorts out what has become of a group.
@@ -212,17 +230,17 @@ struct DecodeBatch: Sendable {
     // MARK: By way of staging memory
 
     /// Decodes requests whose destination the host does not see.
-    private func fill(_ staged: [Int]) async -> [Failure] {
+    func fill(_ staged: [(request: Int, range: Range<Int>)]) async -> [Failure] {
         var stretches: [(request: Int, slice: SinkSlice, start: Int)] = []
-        for index in staged {
-            guard case .device(let slice) = requests[index].place else { continue }
+        for (index, range) in staged {
+            guard case .device(let slice, _) = requests[index].place else { continue }
             guard slice.options == nil else {
                 // Whoever waits for it, or has a say in where it is cut, gets it in one go.
                 stretches.append((index, slice, 0))
                 continue
             }
-            for start in stride(from: 0, to: slice.count, by: Self.stretch) {
-                stretches.append((index, slice.part(start..<min(start + Self.stretch, slice.count)), start))
+            for start in stride(from: range.lowerBound, to: range.upperBound, by: Self.stretch) {
+                stretches.append((index, slice.part(start..<min(start + Self.stretch, range.upperBound)), start))
             }
         }
         let next = Counter()
@@ -261,7 +279,7 @@ struct DecodeBatch: Sendable {
 }
 
 /// Numbers from zero on, each handed out once.
-private final class Counter: Sendable {
+final class Counter: Sendable {
     private let next = Atomic<Int>(0)
 
     func take(below end: Int) -> Int? {
@@ -271,9 +289,9 @@ private final class Counter: Sendable {
 }
 
 extension DecodingRequest {
-    /// Adds the request's parts if the host sees its destination. False: it does not.
-    fileprivate func collectParts(
-        _ index: Int, into parts: inout [DecodePart]
+    /// Adds the parts for a range of the request's destination, if the host sees it. False: it does not.
+    func collectParts(
+        _ index: Int, _ stretch: Range<Int>, into parts: inout [DecodePart]
     ) throws(StorageError) -> Bool {
         switch place {
         case .host(let slice):
@@ -281,13 +299,13 @@ extension DecodingRequest {
                 throw error(
                     .invalidRange, "the slice \(slice.range) lies outside its buffer of \(slice.buffer.count) bytes")
             }
-            self.parts(for: 0..<range.count, index, at: address, .host, into: &parts)
+            self.parts(for: stretch, index, at: address + stretch.lowerBound, .host, into: &parts)
             return true
-        case .device(let slice):
+        case .device(let slice, _):
             if let problem = slice.problem { throw problem }
             guard let address = slice.mapped else { return false }
             let reach: DecodePart.Reach = slice.memory.isReadable ? .mapped : .writeCombined
-            self.parts(for: 0..<range.count, index, at: address, reach, into: &parts)
+            self.parts(for: stretch, index, at: address + stretch.lowerBound, reach, into: &parts)
             return true
         }
     }

@@ -14,7 +14,8 @@ final class DecodeRun: PartedWork, @unchecked Sendable {  // outcomes have one w
     }
 
     private let core: QueueCore
-    private let counters: DecodingCounters
+    /// Nil: what is done is part of something else, and counted there.
+    private let workers: CodecWorkers?
     private let requests: [DecodingRequest]
     let parts: [DecodePart]
     let groups: [DecodeGroup]
@@ -25,11 +26,12 @@ final class DecodeRun: PartedWork, @unchecked Sendable {  // outcomes have one w
     /// - Precondition: There is at least one group, and only one where its bytes have landed.
     init(
         _ requests: [DecodingRequest], _ parts: [DecodePart], _ groups: [DecodeGroup],
-        landed: UnsafeRawBufferPointer? = nil, core: QueueCore, counters: DecodingCounters, priority: StoragePriority,
+        landed: UnsafeRawBufferPointer? = nil, core: QueueCore, countedBy workers: CodecWorkers?,
+        priority: StoragePriority,
         tag: UInt64, deadline: UInt64
     ) {
         self.core = core
-        self.counters = counters
+        self.workers = workers
         self.requests = requests
         self.parts = parts
         self.groups = groups
@@ -91,7 +93,13 @@ final class DecodeRun: PartedWork, @unchecked Sendable {  // outcomes have one w
             }
         }
         tally.nanoseconds = linux_monotonic_ns() - begin
-        counters.add(tally)
+        guard let workers else { return }
+        workers.counters.add(tally)
+        // What only the workers can do says nothing of how a GPU compares.
+        let first = parts[group.parts.lowerBound]
+        if !first.chunk.isStored, requests[first.request].codec.isGDeflatePages {
+            workers.chooser.note(tally, onGPU: false)
+        }
     }
 
     private func decode(

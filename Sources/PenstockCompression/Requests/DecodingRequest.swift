@@ -7,12 +7,12 @@ public struct DecodingRequest: Sendable {
 
     enum Place: Sendable {
         case host(HostBuffer.Slice)
-        case device(SinkSlice)
+        case device(SinkSlice, DevicePlace.Decoding?)
 
         var count: Int {
             switch self {
             case .host(let slice): slice.count
-            case .device(let slice): slice.count
+            case .device(let slice, _): slice.count
             }
         }
     }
@@ -33,6 +33,8 @@ public struct DecodingRequest: Sendable {
     public var deadline: ContinuousClock.Instant?
     /// For ``Penstock/StorageQueue/cancel(tag:mask:)``.
     public var tag: UInt64
+    /// Where to decode; nil: as the queue's ``Penstock/StorageQueue/decodingPolicy`` says.
+    public var processor: DecodingPolicy.Processor?
     let place: Place
 
     /// A read into host memory.
@@ -61,7 +63,9 @@ public struct DecodingRequest: Sendable {
         decoding codec: any Codec, checkedBy hash: Hash? = nil, priority: StoragePriority? = nil,
         deadline: ContinuousClock.Instant? = nil, tag: UInt64 = 0
     ) {
-        self.init(file, chunks, range, .device(memory.place.slice), codec, hash, priority, deadline, tag)
+        self.init(
+            file, chunks, range, .device(memory.place.slice, memory.place.decoding), codec, hash, priority, deadline,
+            tag)
     }
 
     private init(

@@ -33,7 +33,9 @@ final class DecodingCounters: Sendable {
 
     var snapshot: DecodingStatistics { total.withLock { $0 } }
 
-    func add(_ work: DecodingStatistics.Work) { total.withLock { $0.cpu += work } }
+    func add(_ work: DecodingStatistics.Work, onGPU: Bool = false) {
+        total.withLock { onGPU ? ($0.gpu += work) : ($0.cpu += work) }
+    }
 }
 
 extension StorageQueue {

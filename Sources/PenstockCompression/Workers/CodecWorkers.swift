@@ -18,6 +18,7 @@ package final class CodecWorkers: QueueCompanion, @unchecked Sendable {  // `sta
     static let landingLimit = 32 << 20
 
     let counters = DecodingCounters()
+    let chooser: DecodingChooser
     /// Where chunks land that are not in the page cache.
     let landing = SlabArena(limit: landingLimit)
     /// How many threads there are at most.
@@ -30,6 +31,7 @@ package final class CodecWorkers: QueueCompanion, @unchecked Sendable {  // `sta
 
     package init(width: Int, name: String) {
         self.width = max(1, width)
+        chooser = DecodingChooser(width: max(1, width))
         self.name = name
         mutex.initialize(to: pthread_mutex_t())
         pthread_mutex_init(mutex, nil)
@@ -158,22 +160,28 @@ package final class CodecWorkers: QueueCompanion, @unchecked Sendable {  // `sta
 
     /// The next part of the work that matters most; waits for one. Nil: the queue shuts down.
     private func next() -> (PartedWork, Int)? {
-        withLock { state in
-            while true {
-                for priority in state.waiting.indices.reversed() {
-                    guard let work = state.waiting[priority].first else { continue }
-                    defer { work.next += 1 }
-                    if work.next + 1 == work.partCount { state.waiting[priority].removeFirst() }
-                    // Each wakes the one after it, so that none of the callers pays for all of them.
-                    if state.waiting.contains(where: { !$0.isEmpty }) { _ = wakeOne(&state) }
-                    return (work, work.next)
-                }
-                guard !state.isStopped else { return nil }
-                state.idle += 1
-                pthread_cond_wait(arrived, mutex)
-                state.idle -= 1
-            }
+        pthread_mutex_lock(mutex)
+        defer { pthread_mutex_unlock(mutex) }
+        while true {
+            if let found = take(from: &state) { return found }
+            guard !state.isStopped else { return nil }
+            state.idle += 1
+            // Not within one access to the state: others change it meanwhile, and an optimizer may take it that nobody does.
+            pthread_cond_wait(arrived, mutex)
+            state.idle -= 1
         }
+    }
+
+    private func take(from state: inout State) -> (PartedWork, Int)? {
+        for priority in state.waiting.indices.reversed() {
+            guard let work = state.waiting[priority].first else { continue }
+            defer { work.next += 1 }
+            if work.next + 1 == work.partCount { state.waiting[priority].removeFirst() }
+            // Each wakes the one after it, so that none of the callers pays for all of them.
+            if state.waiting.contains(where: { !$0.isEmpty }) { _ = wakeOne(&state) }
+            return (work, work.next)
+        }
+        return nil
     }
 }
 

@@ -55,6 +55,9 @@ extension StorageQueue {
     /// what the submission signals; the requests end when it is reached. Submissions must happen in the order of their
     /// points. A request that was recorded and never submitted never ends, and nor does the queue's shutdown.
     ///
+    /// Where pages are decoded on the device, the command buffer's compute pipeline, descriptor sets and push constants are
+    /// others afterwards.
+    ///
     /// - Parameters:
     ///   - device: The device that the requests go to.
     ///   - commandBuffer: A `VkCommandBuffer` that is being recorded, outside a render pass. Nobody else may record into it

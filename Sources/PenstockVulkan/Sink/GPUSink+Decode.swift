@@ -74,9 +74,10 @@ extension GPUSink {
     }
 
     func recordDecodes(into buffer: VkCommandBuffer) {
-        guard decodes != nil, let pipeline = device.decodePipeline, let compute = device.functions.compute else {
-            return
-        }
+        // There are no pages if what the slot was taken for could not begin.
+        guard let pageCount = decodes?.pageCount, pageCount > 0, let pipeline = device.decodePipeline,
+            let compute = device.functions.compute
+        else { return }
         decodes?.slot.hostDidWrite()
         decodes?.record(into: buffer, pipeline, device.functions, compute)
     }

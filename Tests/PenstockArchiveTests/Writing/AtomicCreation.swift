@@ -51,6 +51,24 @@ import Testing
         }
     }
 
+    @Test func whereEveryFileMustHaveANameTheDraftIsRemoved() async throws {
+        try await withStorageQueue { queue in
+            let path = directory["archive"]
+            for name in ["once", "again"] {
+                let output = try await ArchiveOutput(path, on: queue, mayBeUnnamed: false)
+                #expect(directory.names.count == (name == "once" ? 1 : 2), "\(directory.names)")
+                #expect(directory.names.contains { $0.hasSuffix(".partial") })
+                let (header, table) = TableBuilder().finished(at: output.position)
+                try await output.finish(table: table, header: header.encoded())
+                let archive = try await StorageArchive.open(path, on: queue)
+                #expect(archive.entries.isEmpty && directory.names == ["archive"])
+            }
+            let output = try await ArchiveOutput(path, on: queue, mayBeUnnamed: false)
+            output.abandon()
+            #expect(directory.names == ["archive"])
+        }
+    }
+
     @Test func anArchiveIsReplacedAtOnce() async throws {
         try await withStorageQueue { queue in
             let path = directory["archive"]

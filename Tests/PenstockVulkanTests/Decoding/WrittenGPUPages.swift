@@ -111,7 +111,8 @@ extension DevicesInTurn {
 
         /// What llvmpipe cannot do, see the shader: it says so, and nothing comes out wrong.
         @Test func aPageOfTooManyBlocksIsGivenUp() async throws {
-            let pages = [100, 1500].map { blocks in
+            let counts = [100] + Array(stride(from: 150, to: 900, by: 50)) + [1500]
+            let pages = counts.map { blocks in
                 var script = PageScript()
                 for _ in 0..<blocks {
                     script.begin(.fixed, isFinal: false)
@@ -123,9 +124,37 @@ extension DevicesInTurn {
             }
             try await withShader { rig in
                 let decoded = try rig.decode(pages)
-                #expect(decoded[0] != nil && decoded[0] == pages[0].decodedOnCPU)
-                #expect(decoded[1] == nil && pages[1].decodedOnCPU != nil)
-                #expect(rig.unfinished == 1)
+                #expect(decoded[0] != nil && decoded.last! == nil)
+                for (index, page) in pages.enumerated() where decoded[index] != nil {
+                    #expect(decoded[index] == page.decodedOnCPU, "\(counts[index]) blocks")
+                }
+                #expect(rig.unfinished == decoded.count { $0 == nil })
+            }
+        }
+
+        /// As many matches as a page can hold, each of which waits for the one before it, or for none.
+        @Test(arguments: [3, 96])
+        func aPageOfNothingButShortMatches(_ distance: Int) async throws {
+            let head = (0..<distance).map { UInt8($0) }
+            var script = PageScript()
+            script.stored(head, isFinal: false)
+            script.begin(.fixed)
+            var count = distance
+            while count + 3 <= 65_536 {
+                if distance == 3 {
+                    script.fixed(length: 257, distance: 2)
+                } else {
+                    // 65...96 and of these the last.
+                    script.fixed(length: 257, distance: 12, distanceExtra: 31, 5)
+                }
+                count += 3
+            }
+            script.endFixed()
+            let page = EncodedPage(bytes: script.page, count: count)
+            try await withShader { rig in
+                let decoded = try rig.decode([page])
+                #expect(decoded[0] != nil && decoded[0] == page.decodedOnCPU)
+                #expect(rig.unfinished == 0)
             }
         }
 

@@ -248,6 +248,35 @@ extension DevicesInTurn {
             }
         }
 
+        @Test func recordedPagesAreDecoded() async throws {
+            var random = seededOnce("recorded pages")
+            let packed = try PackedFile(200, &random)
+            try packed.write(directory["packed"], at: 3)
+            try await withApplication { application in
+                let device = try application.adopt(.recorded)
+                try await withStorageQueue { queue in
+                    let file = try await queue.open(directory["packed"])
+                    let slice = try device.makeBuffer(byteCount: packed.decoded.count)[...]
+                    let host = try await queue.allocate(byteCount: slice.count)
+                    _ = host[...].withUnsafeMutableBytes {
+                        $0.initializeMemory(as: UInt8.self, repeating: PackedFile.untouched)
+                    }
+                    let hasEnded = Shared(false)
+                    let load = Task {
+                        defer { hasEnded.change { $0 = true } }
+                        try await queue.read(from: host[...], into: slice)
+                        let count = try await slice.decode(packed.decoding, from: file, at: 3, queue)
+                        try await queue.write(slice, to: host[...])
+                        return count
+                    }
+                    try await submitRecorded(application, device, queue) { hasEnded.now }
+                    #expect(try await load.value == packed.bytes.count)
+                    let isSame = host.withUnsafeBytes { $0.elementsEqual(packed.decoded) }
+                    #expect(isSame, "seed \(random.seed)")
+                }
+            }
+        }
+
         /// Plays the application's frames: each has a command buffer of its own, into which what waits is recorded.
         private func submitRecorded(
             _ application: Application, _ device: GPUDevice, _ queue: StorageQueue, until isOver: () -> Bool

@@ -21,6 +21,24 @@ extension DevicesInTurn {
             raw.destroy(timeline)
         }
 
+        @Test func pagesAreNotDecodedOnALostDevice() async throws {
+            var random = seededOnce("pages for a lost device")
+            let packed = try PackedFile(20, &random)
+            try packed.write(directory["packed"], at: 0)
+            let device = try GPUDevice()
+            try await withStorageQueue { queue in
+                let file = try await queue.open(directory["packed"])
+                let slice = try device.makeBuffer(byteCount: packed.decoded.count)[...]
+                let moved = try await slice.decode(packed.decoding, from: file, at: 0, queue)
+                #expect(moved == packed.bytes.count)
+                lose(device)
+                await expectFailure(.deviceLost) {
+                    try await slice.decode(packed.decoding, from: file, at: 0, queue)
+                }
+                #expect(!device.canDecode(SinkDecoding.gdeflatePage))
+            }
+        }
+
         @Test(arguments: [Way.imported, .allocated], Driver.allCases)
         func everyRequestEndsOnceAndSaysThatTheDeviceIsLost(_ way: Way, _ driver: Driver) async throws {
             let path = directory.make("file", count: 4 << 20)

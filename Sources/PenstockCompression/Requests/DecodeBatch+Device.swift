@@ -1,0 +1,195 @@
+import CLinux
+import Penstock
+
+/// Neighbouring chunks that a device decodes in one request.
+struct DeviceRun: Sendable {
+    let request: Int
+    /// The places of its chunks in the request's.
+    let chunks: Range<Int>
+    /// The bytes of the request's destination that it fills.
+    let range: Range<Int>
+}
+
+extension DecodeBatch {
+    /// Encoded bytes of a run, at most: several travel at once.
+    private static let largestRun = 4 << 20
+    /// Runs on their way at once, for each call.
+    private static let runsAhead = 4
+
+    /// What of a request's destination the workers are to fill; adds what its device is to.
+    func stretches(of index: Int, _ runs: inout [DeviceRun]) throws(StorageError) -> [Range<Int>] {
+        let request = requests[index]
+        let all = 0..<request.range.count
+        guard case .device(let slice, .some) = request.place, request.codec.isGDeflatePages, !all.isEmpty else {
+            return [all]
+        }
+        if let problem = slice.problem { throw problem }
+        guard slice.memory.sinkDevice.canDecode(SinkDecoding.gdeflatePage),
+            workers.chooser.choosesGPU(request.processor, bytes: all.count)
+        else { return [all] }
+        var left: [Range<Int>] = []
+        var start = -request.range.lowerBound
+        for (place, chunk) in request.chunks.enumerated() {
+            let range = start..<start + chunk.decodedCount
+            start = range.upperBound
+            if range.upperBound <= 0 || range.isEmpty { continue }
+            if range.lowerBound >= all.upperBound { break }
+            if range.lowerBound >= 0, range.upperBound <= all.upperBound, chunk.isPage {
+                append(place, range, of: index, to: &runs)
+            } else {
+                let part = range.clamped(to: all)
+                if let last = left.last, last.upperBound == part.lowerBound {
+                    left[left.count - 1] = last.lowerBound..<part.upperBound
+                } else {
+                    left.append(part)
+                }
+            }
+        }
+        return left
+    }
+
+    /// Adds a chunk to the last run if it is its neighbour, or makes a new one.
+    private func append(_ place: Int, _ range: Range<Int>, of index: Int, to runs: inout [DeviceRun]) {
+        let chunks = requests[index].chunks
+        if let last = runs.last, last.request == index, last.chunks.upperBound == place,
+            last.range.upperBound == range.lowerBound
+        {
+            let (first, before, chunk) = (chunks[last.chunks.lowerBound], chunks[place - 1], chunks[place])
+            let end = before.offset + UInt64(before.count)
+            if chunk.offset >= end, chunk.offset - end <= UInt64(DecodeGroup.largestGap),
+                Int(chunk.offset - first.offset) + chunk.count <= Self.largestRun
+            {
+                runs[runs.count - 1] = DeviceRun(
+                    request: index, chunks: last.chunks.lowerBound..<place + 1,
+                    range: last.range.lowerBound..<range.upperBound)
+                return
+            }
+        }
+        runs.append(DeviceRun(request: index, chunks: place..<place + 1, range: range))
+    }
+
+    /// Has devices decode runs, some at once.
+    func decodeOnDevice(_ runs: [DeviceRun]) async -> [Failure] {
+        let next = Counter()
+        return await withTaskGroup { group in
+            for _ in 0..<min(runs.count, Self.runsAhead) {
+                group.addTask {
+                    var failures: [Failure] = []
+                    while let index = next.take(below: runs.count) {
+                        failures += await decode(runs[index])
+                    }
+                    return failures
+                }
+            }
+            return await group.reduce(into: []) { $0 += $1 }
+        }
+    }
+
+    private func decode(_ run: DeviceRun) async -> [Failure] {
+        do throws(StorageError) {
+            try await decodeThere(run)
+            return []
+        } catch  where error.code == .unavailable || error.code == .notSupported {
+            // The device has given up, without a word about the bytes: the workers tell.
+            return await decodeHere(run)
+        } catch {
+            return [(run.request, error)]
+        }
+    }
+
+    private func decodeHere(_ run: DeviceRun) async -> [Failure] {
+        let request = requests[run.request]
+        var parts: [DecodePart] = []
+        do throws(StorageError) {
+            guard try request.collectParts(run.request, run.range, into: &parts) else {
+                return await fill([(run.request, run.range)])
+            }
+        } catch {
+            return [(run.request, error)]
+        }
+        return await decode(parts, manner(of: request))
+    }
+
+    private func decodeThere(_ run: DeviceRun) async throws(StorageError) {
+        let request = requests[run.request]
+        let chunks = request.chunks[run.chunks]
+        let (offset, last) = (chunks.first!.offset, chunks.last!)
+        let byteCount = Int(last.offset - offset) + last.count
+        var pages: [SinkDecoding.Page] = []
+        var destination = 0
+        for chunk in chunks where chunk.decodedCount > 0 {
+            pages.append(
+                .init(
+                    start: Int(chunk.offset - offset), count: chunk.count, destination: destination,
+                    decodedCount: chunk.decodedCount))
+            destination += chunk.decodedCount
+        }
+        guard case .device(_, let makeSlice?) = request.place,
+            let decoding = SinkDecoding(
+                format: SinkDecoding.gdeflatePage, pages: pages, byteCount: byteCount,
+                destinationCount: run.range.count)
+        else { throw request.error(.malformedData, at: chunks.first) }
+        let slice = try makeSlice(run.range, decoding)
+        var options = request.options
+        options.priority = manner(of: request).priority
+        let begin = linux_monotonic_ns()
+        if request.hash == nil {
+            let count = try await queue.core.read(request.file, offset, into: slice, options)
+            guard count == byteCount else {
+                throw request.error(.malformedData, at: last, "the file ends within the chunk")
+            }
+        } else {
+            try await check(run, slice, from: offset, options)
+        }
+        let work = DecodingStatistics.Work(
+            chunks: UInt64(pages.count), encodedBytes: UInt64(byteCount), decodedBytes: UInt64(run.range.count),
+            nanoseconds: linux_monotonic_ns() - begin)
+        workers.counters.add(work, onGPU: true)
+        workers.chooser.note(work, onGPU: true)
+    }
+
+    /// Reads a run into staging memory and has the workers check its chunks there, before the device gets them.
+    private func check(
+        _ run: DeviceRun, _ slice: SinkSlice, from offset: UInt64, _ options: RequestOptions
+    ) async throws(StorageError) {
+        let request = requests[run.request]
+        var manner = manner(of: request)
+        manner.isCheck = true
+        do throws(StorageError) {
+            _ = try await queue.core.fill(slice, options) { [manner] memory, range throws(StorageError) in
+                // As if they were stored chunks, which are wanted in staging memory as they are.
+                let end = offset + UInt64(range.upperBound)
+                let stored = request.chunks[run.chunks].filter {
+                    $0.offset >= offset + UInt64(range.lowerBound) && $0.offset + UInt64($0.count) <= end
+                }.map { chunk in
+                    var chunk = chunk
+                    chunk.isStored = true
+                    chunk.decodedCount = chunk.count
+                    return chunk
+                }
+                let parts = stored.map { chunk in
+                    DecodePart(
+                        request: run.request, chunk: chunk, wanted: 0..<chunk.count,
+                        destination: memory + Int(chunk.offset - offset) - range.lowerBound, reach: .host)
+                }
+                if let failure = await decode(parts, manner).first { throw failure.error }
+            }
+        } catch {
+            guard error.path == nil else { throw error }
+            // What the device says of its pages names no file.
+            throw request.error(
+                error.code, at: request.chunks[run.chunks.lowerBound], error.message, underlying: error.underlying)
+        }
+    }
+}
+
+extension Codec {
+    var isGDeflatePages: Bool { (self as? GDeflate)?.framing == .page }
+}
+
+extension EncodedChunk {
+    /// Whether a device can decode it.
+    fileprivate var isPage: Bool {
+        !isStored && (1...SinkDecoding.mostEncodedBytes).contains(count) && decodedCount <= SinkDecoding.pageSize
+    }
+}
