@@ -46,7 +46,8 @@ private struct EncoderInput {
         bytes = UnsafeRawBufferPointer(rebasing: input[2...])
         // A page, or a little more of a stream; some blocks where the encoder takes its time.
         let limit = level >= 8 ? 20_000 : GDeflate.pageSize + (framing == .page ? 0 : 5000)
-        byteCount = min(bytes.count * (1 + Int(repeats)), limit)
+        // Whole pages are worth it now and then: each takes a hundred times as long as what most bugs need.
+        byteCount = min(bytes.count * (repeats < 240 ? 1 + Int(repeats) / 16 : Int(repeats)), limit)
     }
 
     /// Inputs stay short so, and what is encoded need not.

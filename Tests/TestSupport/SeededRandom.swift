@@ -26,14 +26,14 @@ package struct SeededRandom: RandomNumberGenerator {
 ///
 /// - Parameters:
 ///   - name: Printed with the first seed; a failure names its own through `seed`.
-///   - count: As for ``seedCount(_:)``.
+///   - count: As for ``repetitions(_:)``.
 package func forEachSeed(_ name: String, count: Int, _ body: (inout SeededRandom) throws -> Void) rethrows {
     if let given = getenv("PENSTOCK_SEED"), let seed = UInt64(String(cString: given)) {
         var random = SeededRandom(seed)
         return try body(&random)
     }
     let first = UInt64.random(in: 0...(.max >> 1))
-    let count = seedCount(count)
+    let count = repetitions(count)
     print("\(name): seeds \(first) and the \(count - 1) after it")
     for index in 0..<UInt64(count) {
         var random = SeededRandom(first &+ index)
@@ -41,10 +41,10 @@ package func forEachSeed(_ name: String, count: Int, _ body: (inout SeededRandom
     }
 }
 
-/// How many seeds are tried instead of so many: `PENSTOCK_SEED_PERCENT` runs fewer, since a sanitizer makes each many times
-/// slower, or more.
-package func seedCount(_ usual: Int) -> Int {
-    let percent = getenv("PENSTOCK_SEED_PERCENT").flatMap { Int(String(cString: $0)) } ?? 100
+/// How often something is tried that is usually tried so often: `PENSTOCK_REPEAT_PERCENT` makes it fewer, since under a
+/// sanitizer each takes many times as long, or more.
+package func repetitions(_ usual: Int) -> Int {
+    let percent = getenv("PENSTOCK_REPEAT_PERCENT").flatMap { Int(String(cString: $0)) } ?? 100
     return max(1, usual * percent / 100)
 }
 

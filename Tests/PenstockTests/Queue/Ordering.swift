@@ -131,6 +131,7 @@ import Testing
         }
         var tasks = [read(0, .medium)]
         await disk.operationsInFlight(atLeast: 1)
+        _ = await queue.statistics  // and callers know, from the end of that turn on, that they may have to wait
         // Each waits behind the first, and is known to the queue before the next one comes.
         for (tag, priority) in [(1, TaskPriority.background), (2, .medium)] {
             tasks.append(read(tag, priority))
@@ -155,6 +156,7 @@ import Testing
         let buffer = try await queue.allocate(byteCount: 4096)
         let first = Task { try await queue.read(from: file, into: buffer) }
         await disk.operationsInFlight(atLeast: 1)
+        _ = await queue.statistics  // as above
         let tasks = [nil, StoragePriority.normal].enumerated().map { index, priority in
             Task(priority: .background) {
                 try await queue.read(from: file, into: buffer, priority: priority, tag: UInt64(index + 1))

@@ -9,7 +9,7 @@ import Testing
     // The inline path is the same over every driver.
     @Test(arguments: [(Driver.ioUring, 0), (.threads, 0), (.ioUring, 1 << 20)])
     func aHundredThousandConcurrentReadsAllComplete(_ driver: Driver, _ inlineLimit: Int) async throws {
-        let blocks = 4096
+        let (blocks, requests) = (4096, repetitions(100_000))
         let path = directory.make("file", count: blocks * 4096)
         let configuration = driver.configuration {
             $0.inlineLimit = inlineLimit
@@ -18,7 +18,7 @@ import Testing
         try await withStorageQueue(configuration) { queue in
             let file = try await queue.open(path)
             let bytes = await withTaskGroup(of: Int.self) { group in
-                for index in 0..<100_000 {
+                for index in 0..<requests {
                     group.addTask {
                         do throws(StorageError) {
                             // Each has a buffer of its own; what does not fit the limit waits.
@@ -33,9 +33,9 @@ import Testing
                 }
                 return await group.reduce(0, +)
             }
-            #expect(bytes == 100_000 * 4096)
+            #expect(bytes == requests * 4096)
             let statistics = await queue.statistics
-            #expect(statistics.requests == 100_000 && statistics.bytesRead == 100_000 * 4096)
+            #expect(statistics.requests == UInt64(requests) && statistics.bytesRead == UInt64(requests * 4096))
             #expect(statistics.memoryMapped <= 64 << 20 && statistics.memoryInUse == 0)
             #expect(statistics.peakBytesInFlight <= configuration.bytesInFlight)
         }

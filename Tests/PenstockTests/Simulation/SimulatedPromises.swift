@@ -7,7 +7,7 @@ import Testing
 /// The promises of the design, on a disk that has a bad day, over thousands of seeds. A failure names its seed, and
 /// `PENSTOCK_SEED=n` runs that one alone.
 @Suite struct SimulatedPromises {
-    static let seeds = seedCount(2400)
+    static let seeds = repetitions(2400)
     static let groups = 24
 
     @Test(arguments: 0..<groups)
