@@ -112,7 +112,8 @@ let package = Package(
         ),
         // What libFuzzer runs, and with its corpus the tests do too.
         .target(
-            name: "FuzzTargets", dependencies: ["PenstockArchive", "PenstockCompression"], path: "Tests/Fuzz", exclude: ["Corpus"],
+            name: "FuzzTargets", dependencies: ["PenstockArchive", "PenstockCompression"], path: "Tests/Fuzz",
+            exclude: ["Corpus"],
             swiftSettings: swiftSettings),
         .testTarget(
             name: "PenstockCompressionTests",
