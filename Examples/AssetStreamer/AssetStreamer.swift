@@ -159,15 +159,15 @@ extension AssetStreamer {
                 ).stream()
             }
         }
-        // The first pass over either brings its bytes into the page cache, for the second to be compared.
         var comparison = Comparison(packed: packed)
-        for _ in 0..<2 {
-            comparison.loose = await timed { progress in
+        for source in Comparison.Source.allCases where !Task.isCancelled {
+            if source == .disk { await packed.forgetPages() }
+            let loose = await timed { progress in
                 await Streamer(
                     queue: queue, ring: ring, caching: caching, tasks: tasks, verifies: false, progress: progress
                 ).stream([folder])
             }
-            comparison.stream = await stream(verifying: false)
+            comparison.add(source, loose: loose, packed: await stream(verifying: false))
         }
         if verify {
             comparison.verification = await stream(verifying: true)

@@ -40,6 +40,18 @@ struct PackedFolder: Sendable {
         return made(try await StorageArchive.open(path, on: queue), duration)
     }
 
+    /// Has the kernel forget what it has cached of the files and the archive. What it knows of their names stays.
+    func forgetPages() async {
+        await withTaskExecutorPreference(BlockingThreads.shared) {
+            for path in assets.values.map(\.path) + [path] {
+                guard let descriptor = try? FileDescriptor.open(path, .readOnly) else { continue }
+                // Pages that are not on the disk yet stay; the archive's are there since it was made.
+                posix_fadvise(descriptor.rawValue, 0, 0, 4)  // POSIX_FADV_DONTNEED, which Glibc's module does not show
+                try? descriptor.close()
+            }
+        }
+    }
+
     /// The files below the folder, by their paths in it.
     private static func survey(_ folder: FilePath) -> (assets: [String: Asset], unreadable: [FilePath]) {
         var assets: [String: Asset] = [:]

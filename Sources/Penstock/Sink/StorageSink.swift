@@ -6,10 +6,13 @@ package protocol SinkDevice: AnyObject, Sendable {
     /// Whether its sinks decode pages of this format (``SinkDecoding``): a codec's identifier. The first call may take as
     /// long as making a shader does, which is some milliseconds, or a hundred.
     func canDecode(_ format: UInt32) -> Bool
+    /// The device is software on the host's own processors.
+    var isHost: Bool { get }
 }
 
 extension SinkDevice {
     package func canDecode(_ format: UInt32) -> Bool { false }
+    package var isHost: Bool { false }
 }
 
 /// What a sink may know of its queue.

@@ -24,8 +24,10 @@ extension DecodeBatch {
             return [all]
         }
         if let problem = slice.problem { throw problem }
-        guard slice.memory.sinkDevice.canDecode(SinkDecoding.gdeflatePage),
-            workers.chooser.choosesGPU(request.processor, bytes: all.count)
+        let device = slice.memory.sinkDevice
+        // In this order: to find out what a device can takes as long as making a shader.
+        guard workers.chooser.choosesGPU(request.processor, bytes: all.count, isHost: device.isHost),
+            device.canDecode(SinkDecoding.gdeflatePage)
         else { return [all] }
         var left: [Range<Int>] = []
         var start = -request.range.lowerBound

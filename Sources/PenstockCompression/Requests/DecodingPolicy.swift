@@ -42,7 +42,7 @@ extension StorageQueue {
 }
 
 /// Chooses between the workers and a GPU by how fast each has been, a GPU's first pages being a trial.
-final class DecodingChooser: Sendable {
+package final class DecodingChooser: Sendable {
     fileprivate struct State {
         var policy = DecodingPolicy()
         /// Nanoseconds of the GPU's time that may be used now.
@@ -51,40 +51,46 @@ final class DecodingChooser: Sendable {
         /// Decoded bytes each nanosecond; 0: not known.
         var gpuRate = 0.0
         var cpuRate = 0.0
-        /// Requests since the GPU was last tried.
-        var sinceTrial = 0
+        /// When the GPU may be tried again although it has been the slower one.
+        var nextTrial: UInt64 = 0
     }
 
-    /// One of so many requests goes to the slower processor, which may have become the faster one.
-    private static let trialEvery = 64
+    /// Nanoseconds between trials of a GPU that is as fast as the workers; one that is ten times slower is tried ten times
+    /// less often.
+    fileprivate static let trialInterval = 1e9
+    fileprivate static let longestTrialInterval = 60e9
+    /// Bytes that say something of a GPU's speed: a page.
+    fileprivate static let trialBytes = 64 << 10
     /// How much the newest measurement counts.
     private static let weight = 0.25
     /// What may be saved up of the GPU's time, as a part of a second: a frame's worth of everything, no more.
-    private static let savedSeconds = 0.1
+    fileprivate static let savedSeconds = 0.1
 
     private let state = Locked(State())
     /// How many workers there are.
     private let width: Int
 
-    init(width: Int) { self.width = width }
+    package init(width: Int) { self.width = width }
 
-    var policy: DecodingPolicy { state.withLock { $0.policy } }
+    package var policy: DecodingPolicy { state.withLock { $0.policy } }
 
-    func set(_ policy: DecodingPolicy) { state.withLock { $0.policy = policy } }
+    package func set(_ policy: DecodingPolicy) { state.withLock { $0.policy = policy } }
 
     /// Whether the GPU is to decode so many bytes, which it can.
-    func choosesGPU(_ own: DecodingPolicy.Processor?, bytes: Int) -> Bool {
+    ///
+    /// - Parameter isHost: The GPU is made of software, and can only take from the workers what it needs itself.
+    package func choosesGPU(_ own: DecodingPolicy.Processor?, bytes: Int, isHost: Bool = false) -> Bool {
         state.withLock { state in
             switch own ?? state.policy.processor {
             case .cpu: return false
             case .gpu: return true
-            case .automatic: return state.choosesGPU(Double(bytes), width, Self.trialEvery, Self.savedSeconds)
+            case .automatic: return !isHost && state.choosesGPU(bytes, width)
             }
         }
     }
 
     /// Decoding took so long.
-    func note(_ work: DecodingStatistics.Work, onGPU: Bool) {
+    package func note(_ work: DecodingStatistics.Work, onGPU: Bool) {
         guard work.decodedBytes > 0, work.nanoseconds > 0 else { return }
         let rate = Double(work.decodedBytes) / Double(work.nanoseconds)
         state.withLock { state in
@@ -99,21 +105,19 @@ final class DecodingChooser: Sendable {
 }
 
 extension DecodingChooser.State {
-    fileprivate mutating func choosesGPU(
-        _ bytes: Double, _ width: Int, _ trialEvery: Int, _ savedSeconds: Double
-    ) -> Bool {
+    fileprivate mutating func choosesGPU(_ bytes: Int, _ width: Int) -> Bool {
         let now = linux_monotonic_ns()
-        let most = policy.gpuTimeShare * savedSeconds * 1e9
+        let most = policy.gpuTimeShare * DecodingChooser.savedSeconds * 1e9
         credit = filledAt == 0 ? most : min(most, credit + policy.gpuTimeShare * Double(now - filledAt))
         filledAt = now
-        guard credit > 0 else { return false }
         // The workers first: without knowing them there is nothing to compare with.
-        guard cpuRate > 0 else { return false }
-        sinceTrial += 1
-        if gpuRate == 0 || sinceTrial >= trialEvery {
-            sinceTrial = 0
-            return true
-        }
-        return gpuRate > cpuRate * Double(width) && bytes / gpuRate <= credit
+        guard credit > 0, cpuRate > 0 else { return false }
+        let host = cpuRate * Double(width)
+        if gpuRate > host { return Double(bytes) / gpuRate <= credit }
+        guard now >= nextTrial, bytes >= DecodingChooser.trialBytes else { return false }
+        // Set before the trial: requests of the meantime do not know how it ends.
+        let wait = gpuRate == 0 ? 1 : host / gpuRate
+        nextTrial = now + UInt64(min(DecodingChooser.trialInterval * wait, DecodingChooser.longestTrialInterval))
+        return true
     }
 }

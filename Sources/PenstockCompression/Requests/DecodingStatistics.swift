@@ -13,6 +13,16 @@ public struct DecodingStatistics: Sendable {
         /// Nanoseconds that it took, on all processors of the kind together.
         public var nanoseconds: UInt64 = 0
 
+        /// So much work.
+        public init(
+            chunks: UInt64 = 0, encodedBytes: UInt64 = 0, decodedBytes: UInt64 = 0, nanoseconds: UInt64 = 0
+        ) {
+            self.chunks = chunks
+            self.encodedBytes = encodedBytes
+            self.decodedBytes = decodedBytes
+            self.nanoseconds = nanoseconds
+        }
+
         static func += (sum: inout Work, work: Work) {
             sum.chunks += work.chunks
             sum.encodedBytes += work.encodedBytes

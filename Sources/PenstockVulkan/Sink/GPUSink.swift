@@ -210,6 +210,8 @@ extension GPUDevice: SinkDevice {
         try GPUSink(self, environment)
     }
 
+    package var isHost: Bool { physical.type == VK_PHYSICAL_DEVICE_TYPE_CPU }
+
     package func canDecode(_ format: UInt32) -> Bool {
         format == SinkDecoding.gdeflatePage && !isLost && decodePipeline != nil
     }

@@ -14,6 +14,8 @@ final class ArchiveBar: Sendable {
 
     init(_ label: String, total: UInt64) { bar = ProgressBar(label, total: total) }
 
+    func advance(by bytes: UInt64) { bar.advance(by: bytes) }
+
     func report(_ progress: ArchiveProgress) {
         bar.advance(by: progress.bytes - last.bytes)
         last.bytes = progress.bytes

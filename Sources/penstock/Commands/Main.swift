@@ -5,7 +5,7 @@ struct Main: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "penstock",
         abstract: "DirectStorage for Linux: archives, what this machine offers, and how fast it is.",
-        subcommands: [Pack.self, List.self, Verify.self, Extract.self, Doctor.self, Bench.self])
+        subcommands: [Pack.self, List.self, Verify.self, Extract.self, Stream.self, Doctor.self, Bench.self])
 }
 
 struct Bench: ParsableCommand {

@@ -1,0 +1,58 @@
+import PenstockCompression
+import Testing
+
+/// Without a word from the application, the faster processor decodes, and a GPU only within its time.
+@Suite struct ChoosingProcessors {
+    private static let page = 64 << 10
+
+    /// A MiB in so many microseconds.
+    private func work(microseconds: UInt64) -> DecodingStatistics.Work {
+        .init(chunks: 16, encodedBytes: 500_000, decodedBytes: 1 << 20, nanoseconds: microseconds * 1000)
+    }
+
+    /// A chooser that knows how long both take for a MiB: the GPU, and each of two workers.
+    private func chooser(gpu: UInt64, worker: UInt64, _ policy: DecodingPolicy) -> DecodingChooser {
+        let chooser = DecodingChooser(width: 2)
+        chooser.set(policy)
+        #expect(!chooser.choosesGPU(nil, bytes: 1 << 20), "nothing is known yet")
+        chooser.note(work(microseconds: worker), onGPU: false)
+        #expect(!chooser.choosesGPU(nil, bytes: 100), "too little for a trial")
+        #expect(chooser.choosesGPU(nil, bytes: Self.page), "the trial")
+        #expect(!chooser.choosesGPU(nil, bytes: Self.page), "one trial is enough")
+        chooser.note(work(microseconds: gpu), onGPU: true)
+        return chooser
+    }
+
+    @Test func theFasterOneDecodes() {
+        let policy = DecodingPolicy(.automatic, gpuTimeShare: 1)
+        #expect(chooser(gpu: 900, worker: 2000, policy).choosesGPU(nil, bytes: 1 << 20))
+        // Two workers are as fast as that.
+        #expect(!chooser(gpu: 1100, worker: 2000, policy).choosesGPU(nil, bytes: 1 << 20))
+        #expect(!chooser(gpu: 900, worker: 2000, policy).choosesGPU(nil, bytes: 1 << 20, isHost: true))
+    }
+
+    @Test func whoeverChoosesGetsIt() {
+        let slow = self.chooser(gpu: 50_000, worker: 20, DecodingPolicy(.automatic, gpuTimeShare: 1))
+        #expect(slow.choosesGPU(.gpu, bytes: 1))
+        #expect(slow.choosesGPU(.gpu, bytes: 1, isHost: true))
+        slow.set(DecodingPolicy(.gpu))
+        #expect(slow.choosesGPU(nil, bytes: 1))
+        #expect(!slow.choosesGPU(.cpu, bytes: 1))
+        slow.set(DecodingPolicy(.cpu))
+        #expect(!slow.choosesGPU(nil, bytes: 1))
+    }
+
+    @Test func aGPUDecodesNoLongerThanItMay() {
+        // A tenth of a second may be saved up, and has just been used up.
+        let busy = chooser(gpu: 900, worker: 2000, DecodingPolicy(.automatic, gpuTimeShare: 0.001))
+        busy.note(
+            .init(decodedBytes: 100 << 20, nanoseconds: 90_000_000), onGPU: true)
+        #expect(!busy.choosesGPU(nil, bytes: 1 << 20))
+        let none = DecodingChooser(width: 2)
+        none.set(DecodingPolicy(.automatic, gpuTimeShare: 0))
+        none.note(work(microseconds: 2000), onGPU: false)
+        #expect(!none.choosesGPU(nil, bytes: 1 << 20))
+        #expect(DecodingPolicy(gpuTimeShare: -1).gpuTimeShare == 0)
+        #expect(DecodingPolicy(gpuTimeShare: 7).gpuTimeShare == 1)
+    }
+}
