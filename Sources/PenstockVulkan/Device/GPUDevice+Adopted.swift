@@ -26,12 +26,12 @@ extension GPUDevice {
             /// `maintenance5`, and `bufferDeviceAddress`: the driver decodes GDeflate pages that have been verified,
             /// see `DecodingPolicy.allowsMemoryDecompression` of PenstockCompression.
             public static let memoryDecompression = Enabled(rawValue: 16)
-            /// The same with `VK_NV_memory_decompression`, with `memoryDecompression` and `bufferDeviceAddress`; of no
-            /// effect beside ``memoryDecompression``.
+            /// The same with `VK_NV_memory_decompression`, whose features are `memoryDecompression` and
+            /// `bufferDeviceAddress`.
             public static let memoryDecompressionNV = Enabled(rawValue: 32)
 
-            var decompression: MemoryDecompression.Extension? {
-                contains(.memoryDecompression) ? .ext : contains(.memoryDecompressionNV) ? .nv : nil
+            fileprivate var decompression: [MemoryDecompression.Extension] {
+                (contains(.memoryDecompression) ? [.ext] : []) + (contains(.memoryDecompressionNV) ? [.nv] : [])
             }
         }
 

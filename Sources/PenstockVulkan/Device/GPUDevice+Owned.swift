@@ -128,7 +128,8 @@ extension GPUDevice {
                 queueFamily: family.index, functions: functions, instanceFunctions: instance.functions,
                 submitMode: .exclusive, mayImport: extensions.contains(wanted[0]),
                 landsDirectly: configuration.landsDirectly, hasMemoryBudget: extensions.contains(wanted[1]),
-                memoryBudget: configuration.memoryBudget, decompression: decompression, owned: instance)
+                memoryBudget: configuration.memoryBudget, decompression: decompression.map { [$0] } ?? [],
+                owned: instance)
         } catch {
             throw error.error(.setUp)
         }

@@ -72,9 +72,9 @@ public final class GPUDevice: Sendable {
         canImport =
             parts.mayImport && parts.functions.getMemoryHostPointerProperties != nil
             && parts.physical.importAlignment.map { $0 <= SlabArena.slabSize } ?? false
-        decompression = parts.decompression.flatMap {
-            parts.physical.offers($0) ? MemoryDecompression($0, parts.functions) : nil
-        }
+        decompression =
+            parts.decompression.lazy.filter(parts.physical.offers)
+            .compactMap { MemoryDecompression($0, parts.functions) }.first
         heap = GPUHeap(
             device: parts.device, functions: parts.functions, instanceFunctions: parts.instanceFunctions,
             physical: parts.physical, hasMemoryBudget: parts.hasMemoryBudget, configuredBudget: parts.memoryBudget,
@@ -97,7 +97,7 @@ public final class GPUDevice: Sendable {
         var hasMemoryBudget: Bool
         var memoryBudget: Int?
         /// What is enabled.
-        var decompression: MemoryDecompression.Extension?
+        var decompression: [MemoryDecompression.Extension] = []
         var pollsCompletions = false
         var owned: OwnedInstance?
     }
