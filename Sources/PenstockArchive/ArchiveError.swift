@@ -64,8 +64,7 @@ public struct ArchiveError: Error, Sendable {
         public var description: String { "\(kind)" }
     }
 
-    // A class behind the struct: an error of one word travels in a register, as those of most calls do. One of many is
-    // written to memory that async functions share, and there Swift 6.3 loses it when it optimizes.
+    // A class behind the struct: results of one word are returned in registers, and batches of them are small.
     private final class Storage: Sendable {
         let code: Code
         let file: FilePath?

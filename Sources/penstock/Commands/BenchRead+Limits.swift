@@ -1,4 +1,3 @@
-import Glibc
 import Penstock
 import SystemPackage
 
@@ -36,7 +35,7 @@ extension BenchRead {
         let queue = try StorageQueue(configuration)
         let file = try await queue.open(FilePath(session.file.path), caching: .buffered)
         let memory = try await queue.allocate(byteCount: 1 << 20)
-        Self.resetPeakMemory()
+        PeakMemory.reset()
         try await withThrowingTaskGroup(of: Int.self) { group in
             for (index, offset) in offsets.enumerated() {
                 let start = index % 256 * 4096
@@ -46,7 +45,7 @@ extension BenchRead {
             for try await bytes in group { sum += bytes }
             guard sum == count * 4096 else { throw BenchError("of \(count) reads not all were whole") }
         }
-        let peak = Self.peakMemory()
+        let peak = PeakMemory.bytes()
         let statistics = await queue.statistics
         await queue.shutdown()
         session.report.print(
@@ -56,25 +55,5 @@ extension BenchRead {
             .limit(
                 "100,000 concurrent reads, peak bytes in flight: \(Units.bytes(UInt64(statistics.peakBytesInFlight)))",
                 value: Double(statistics.peakBytesInFlight), atMost: Double(configuration.bytesInFlight)))
-    }
-
-    /// Writing 5 to clear_refs sets the peak resident size back to the present one (proc(5)).
-    private static func resetPeakMemory() {
-        let descriptor = open("/proc/self/clear_refs", O_WRONLY)
-        guard descriptor >= 0 else { return }
-        _ = write(descriptor, "5", 1)
-        close(descriptor)
-    }
-
-    /// The largest resident size since then, in bytes.
-    private static func peakMemory() -> UInt64 {
-        guard let status = fopen("/proc/self/status", "r") else { return 0 }
-        defer { fclose(status) }
-        var line = [CChar](repeating: 0, count: 256)
-        while fgets(&line, Int32(line.count), status) != nil {
-            let text = String(decoding: line.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-            if text.hasPrefix("VmHWM:") { return (UInt64(text.filter(\.isNumber)) ?? 0) << 10 }
-        }
-        return 0
     }
 }

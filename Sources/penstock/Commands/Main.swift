@@ -12,5 +12,5 @@ struct Bench: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Measure Penstock against baselines in the same run.",
         discussion: "The exit status is 0 whether or not the targets are met.",
-        subcommands: [BenchRead.self, BenchLatency.self, BenchGPU.self, BenchDecode.self])
+        subcommands: [BenchRead.self, BenchLatency.self, BenchGPU.self, BenchDecode.self, BenchArchive.self])
 }
