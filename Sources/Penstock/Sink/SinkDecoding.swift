@@ -1,3 +1,5 @@
+import Synchronization
+
 /// What a request's bytes are, for a sink that decodes them on their way: independent pages of one format.
 package final class SinkDecoding: SinkLayout {
     /// One page.
@@ -38,6 +40,9 @@ package final class SinkDecoding: SinkLayout {
     /// The pages' bytes are known to be what an encoder made of as many bytes as each page says. A device may then decode
     /// them by means that do not notice if it is otherwise, and may do anything.
     package let isVerified: Bool
+    /// Nanoseconds for which the device has been busy with the pages, as far as the sink can tell; what several requests
+    /// share is divided among them by their bytes.
+    package let deviceNanoseconds = Atomic<UInt64>(0)
 
     /// Nil if a page has no bytes, or does not lie within the request or behind the one before it, is larger than pages are, or would be
     /// decoded to something outside of the destination. Whether pages share destination bytes is not looked at: which of

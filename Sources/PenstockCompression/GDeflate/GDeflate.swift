@@ -31,6 +31,16 @@ public struct GDeflate: Codec {
         decoders = ContextStore(mostKept: 64, of: { try? PageDecoder() })
     }
 
+    /// The same with its pages wrapped otherwise. It shares its memory with this one.
+    func framed(as framing: Framing) -> GDeflate { GDeflate(self, framing) }
+
+    private init(_ other: GDeflate, _ framing: Framing) {
+        level = other.level
+        self.framing = framing
+        encoders = other.encoders
+        decoders = other.decoders
+    }
+
     /// `gdfl` for tile streams, `gdpg` for pages.
     public var identifier: CodecIdentifier { framing == .tileStream ? "gdfl" : "gdpg" }
 
@@ -121,6 +131,7 @@ public struct GDeflate: Codec {
             let room = UnsafeMutableRawBufferPointer(rebasing: destination[start...])
             guard let pageSize = encoder.encodePage(page, into: room) else { throw CodecError.destinationTooSmall }
             size += pageSize
+            guard start - payload <= UInt32.max else { throw TileStream.tooLong }
             // The last tile's size stands where the first one's offset, which is 0, would be.
             if tile > 0 { TileStream.writeOffset(start - payload, of: tile, to: destination) }
             if tile == tileCount - 1 { TileStream.writeOffset(pageSize, of: 0, to: destination) }

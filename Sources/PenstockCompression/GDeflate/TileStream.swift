@@ -6,6 +6,7 @@ extension GDeflate {
         static let headerSize = 8
         static let offsetSize = 4
         static let mostTiles = Int(UInt16.max)
+        static let tooLong = CodecError(.notSupported, "A tile stream's pages have less than 4 GiB together")
         private static let identifier: UInt8 = 4
         /// Some streams begin so instead, and are the same otherwise.
         private static let otherIdentifier: UInt8 = 0xFE
@@ -82,6 +83,7 @@ extension GDeflate {
         static func headSize(of byteCount: Int) -> Int { headerSize + offsetSize * tileCount(of: byteCount) }
 
         /// Writes the head of a stream whose tiles have these sizes; for at most 65535 tiles.
+        /// - Precondition: All but the last have less than 4 GiB together.
         static func writeHead(of byteCount: Int, _ tileSizes: [Int], to destination: UnsafeMutableRawBufferPointer) {
             writeHeader(of: byteCount, to: destination)
             var start = 0

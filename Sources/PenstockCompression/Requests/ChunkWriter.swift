@@ -104,7 +104,7 @@ struct ChunkWriter: Sendable {
                 switch outcome! {
                 case .success(let chunk): chunks.append(chunk)
                 case .failure(let reason):
-                    throw error(.other, range.count, "the codec could not encode a chunk", reason)
+                    throw error(.other, offset, range.count, "the codec could not encode a chunk", reason)
                 }
             }
             return .success(Window(memory: memory, chunks: Self.close(chunks, up: memory, room, offset)))
@@ -123,6 +123,10 @@ struct ChunkWriter: Sendable {
                     let source = UnsafeRawBufferPointer(rebasing: bytes[range])
                     var span = MutableRawSpan(_unsafeBytes: room)
                     var count = try codec.encode(RawSpan(_unsafeBytes: source), into: &span)
+                    // A codec of the application's may say anything.
+                    guard (0...room.count).contains(count) else {
+                        throw CodecError(.sizeMismatch, "The codec gives \(count) bytes for \(room.count)")
+                    }
                     let isStored = options.storesWhatGrows && count >= source.count
                     if isStored {
                         count = source.count
@@ -156,16 +160,18 @@ struct ChunkWriter: Sendable {
     private func takeMemory(_ window: Int, windows: Int) async throws(StorageError) -> HostBuffer {
         let (count, overflow) = window.multipliedReportingOverflow(by: windows)
         guard !overflow, workers.landing.canEverHold(count) else {
-            throw error(.memoryLimit, window, "the codec may need more memory than there is; make chunks smaller")
+            throw error(.memoryLimit, nil, window, "the codec may need more memory than there is; make chunks smaller")
         }
         let block = try await queue.core.take(count, from: workers.landing, path: file.path)
         return HostBuffer(block: block, count: count, arena: workers.landing)
     }
 
     private func error(
-        _ code: StorageError.Code, _ count: Int, _ message: String, _ underlying: CodecError? = nil
+        _ code: StorageError.Code, _ offset: UInt64?, _ count: Int, _ message: String,
+        _ underlying: CodecError? = nil
     ) -> StorageError {
-        StorageError(code, .write, path: file.path, length: count, message: message, underlying: underlying)
+        StorageError(
+            code, .write, path: file.path, offset: offset, length: count, message: message, underlying: underlying)
     }
 }
 

@@ -1,5 +1,6 @@
 import CLinux
 import Penstock
+import Synchronization
 
 /// Neighbouring chunks that a device decodes in one request.
 struct DeviceRun: Sendable {
@@ -81,18 +82,11 @@ extension DecodeBatch {
 
     /// Has devices decode runs, some at once.
     func decodeOnDevice(_ runs: [DeviceRun]) async -> [Failure] {
-        let next = Counter()
-        return await withTaskGroup { group in
-            for _ in 0..<min(runs.count, Self.runsAhead) {
-                group.addTask {
-                    var failures: [Failure] = []
-                    while let index = next.take(below: runs.count) {
-                        failures += await decode(runs[index])
-                    }
-                    return failures
-                }
+        await each(runs.count, atOnce: Self.runsAhead) { index in
+            guard let failures = over.failures(unlessOver: [runs[index].request]) else {
+                return await decode(runs[index])
             }
-            return await group.reduce(into: []) { $0 += $1 }
+            return failures
         }
     }
 
@@ -100,12 +94,18 @@ extension DecodeBatch {
         do throws(StorageError) {
             try await decodeThere(run)
             return []
-        } catch  where error.code == .unavailable || error.code == .notSupported {
-            // The device has given up, without a word about the bytes: the workers tell.
+        } catch  where Self.isForWorkers(error.code) {
+            workers.chooser.noteFailure()
             return await decodeHere(run)
         } catch {
             return [(run.request, error)]
         }
+    }
+
+    /// What a device says when it has given up or has no memory, which the workers may well have, or that a page is
+    /// malformed: they find out which, and why, and whether it is true.
+    private static func isForWorkers(_ code: StorageError.Code) -> Bool {
+        [.unavailable, .notSupported, .deviceMemory, .device, .malformedData].contains(code)
     }
 
     private func decodeHere(_ run: DeviceRun) async -> [Failure] {
@@ -141,9 +141,7 @@ extension DecodeBatch {
                 destinationCount: run.range.count, isVerified: run.isDecompressed)
         else { throw request.error(.malformedData, at: chunks.first) }
         let slice = try makeSlice(run.range, decoding)
-        var options = request.options
-        options.priority = manner(of: request).priority
-        let begin = linux_monotonic_ns()
+        let options = request.options
         if request.hash == nil {
             let count = try await queue.core.read(request.file, offset, into: slice, options)
             guard count == byteCount else {
@@ -154,9 +152,9 @@ extension DecodeBatch {
         }
         let work = DecodingStatistics.Work(
             chunks: UInt64(pages.count), encodedBytes: UInt64(byteCount), decodedBytes: UInt64(run.range.count),
-            nanoseconds: linux_monotonic_ns() - begin)
+            nanoseconds: decoding.deviceNanoseconds.load(ordering: .relaxed))
         workers.counters.add(work, onGPU: true, isDecompressed: run.isDecompressed)
-        workers.chooser.note(work, onGPU: true)
+        workers.chooser.noteGPU(work, wasChosen: (request.processor ?? workers.chooser.policy.processor) == .automatic)
     }
 
     /// Reads a run into staging memory and has the workers check its chunks there, before the device gets them.

@@ -14,9 +14,10 @@ struct DecodeBatch: Sendable {
     /// What requests must share to be done together.
     struct Manner: Hashable {
         var priority: StoragePriority
+        /// The priority is the task's own, and rises with it.
+        var followsTask: Bool
         var tag: UInt64
-        /// Nanoseconds on the monotonic clock; `.max`: none.
-        var deadline: UInt64
+        var deadline: ContinuousClock.Instant?
         /// Nothing is decoded, only checked and brought to where it is decoded.
         var isCheck = false
     }
@@ -24,12 +25,15 @@ struct DecodeBatch: Sendable {
     let requests: [DecodingRequest]
     let queue: StorageQueue
     let workers: CodecWorkers
+    /// The requests of which nothing more needs to be done.
+    let over: RequestsOver
     private let taskPriority = StoragePriority(Task.currentPriority)
 
     init(_ requests: [DecodingRequest], _ queue: StorageQueue, _ workers: CodecWorkers) {
         self.requests = requests
         self.queue = queue
         self.workers = workers
+        over = RequestsOver(requests)
     }
 
     func results() async -> [Result<Int, StorageError>] {
@@ -40,9 +44,11 @@ struct DecodeBatch: Sendable {
         for (index, request) in requests.enumerated() {
             do throws(StorageError) {
                 try request.check()
-                for stretch in try stretches(of: index, &onDevice) {
+                let stretches = try stretches(of: index, &onDevice)
+                let starts = stretches.count > 1 ? ChunkStarts(request.chunks) : nil
+                for stretch in stretches {
                     let isSeen = try request.collectParts(
-                        index, stretch, into: &parts[manner(of: request), default: []])
+                        index, stretch, starts, into: &parts[manner(of: request), default: []])
                     if !isSeen { staged.append((index, stretch)) }
                 }
             } catch {
@@ -75,10 +81,9 @@ struct DecodeBatch: Sendable {
     }
 
     func manner(of request: DecodingRequest) -> Manner {
-        let deadline = request.options.deadlineNanoseconds
-        return Manner(
-            priority: request.priority ?? taskPriority, tag: request.tag,
-            deadline: deadline == .max ? .max : linux_monotonic_ns() &+ deadline)
+        Manner(
+            priority: request.priority ?? taskPriority, followsTask: request.priority == nil, tag: request.tag,
+            deadline: request.deadline)
     }
 
     // MARK: Into memory that the host sees
@@ -119,10 +124,11 @@ struct DecodeBatch: Sendable {
     func makeRun(
         _ parts: [DecodePart], _ groups: [DecodeGroup], _ manner: Manner, landed: UnsafeRawBufferPointer? = nil
     ) -> DecodeRun {
-        DecodeRun(
+        let left = RequestOptions(nil, 0, nil, manner.deadline).deadlineNanoseconds
+        return DecodeRun(
             requests, parts, groups, landed: landed, core: queue.core,
-            countedBy: manner.isCheck ? nil : workers, priority: manner.priority, tag: manner.tag,
-            deadline: manner.deadline)
+            countedBy: manner.isCheck ? nil : workers, priority: manner.priority, followsTask: manner.followsTask,
+            tag: manner.tag, deadline: left == .max ? .max : linux_monotonic_ns() &+ left)
     }
 
     /// Sorts out what has become of a group.
@@ -141,6 +147,7 @@ struct DecodeBatch: Sendable {
                 failures.append((request, requests[request].error(code, at: run.parts[index].chunk)))
             }
         }
+        for failure in failures { over.end(failure.request) }
         if isCold { cold.append(group) }
     }
 
@@ -148,18 +155,36 @@ struct DecodeBatch: Sendable {
 
     /// Reads groups through the queue, some ahead, and has each decoded when it is there.
     private func read(_ cold: [DecodeGroup], of parts: [DecodePart], _ manner: Manner) async -> [Failure] {
-        let next = Counter()
-        return await withTaskGroup { group in
-            for _ in 0..<min(cold.count, Self.readAhead) {
-                group.addTask {
-                    var failures: [Failure] = []
-                    while let index = next.take(below: cold.count) {
-                        failures += await read(cold[index], of: parts, manner)
-                    }
-                    return failures
-                }
+        await each(cold.count, atOnce: Self.readAhead) { index in
+            // What one group needs is all that it is told of: the others may be many.
+            let own = Array(parts[cold[index].parts])
+            guard let failures = over.failures(unlessOver: own.map(\.request)) else {
+                return await read(cold[index].alone, of: own, manner)
             }
-            return await group.reduce(into: []) { $0 += $1 }
+            return failures
+        }
+    }
+
+    /// Calls `body` with each number below `count`, some at once, and gathers what has failed.
+    func each(
+        _ count: Int, atOnce: Int, _ body: @escaping @Sendable (Int) async -> [Failure]
+    ) async -> [Failure] {
+        let next = Counter()
+        return await workers.withBatch(over) {
+            await withTaskGroup { group in
+                for _ in 0..<min(count, atOnce) {
+                    group.addTask {
+                        var failures: [Failure] = []
+                        while let index = next.take(below: count) {
+                            let more = await body(index)
+                            for failure in more { over.end(failure.request) }
+                            failures += more
+                        }
+                        return failures
+                    }
+                }
+                return await group.reduce(into: []) { $0 += $1 }
+            }
         }
     }
 
@@ -171,8 +196,8 @@ struct DecodeBatch: Sendable {
                 // The caller's memory, which it has lent until its call returns.
                 var span = MutableRawSpan(_unsafeBytes: destination)
                 let count = try await queue.read(
-                    from: group.file, at: group.offset, into: &span, priority: manner.priority,
-                    deadline: requests[first.request].deadline, tag: manner.tag)
+                    from: group.file, at: group.offset, into: &span,
+                    priority: manner.followsTask ? nil : manner.priority, deadline: manner.deadline, tag: manner.tag)
                 return await decode(group, of: parts, manner, UnsafeRawBufferPointer(rebasing: destination[0..<count]))
             }
             guard group.count <= DecodingRequest.largestChunk else {
@@ -184,8 +209,8 @@ struct DecodeBatch: Sendable {
                 block: try await queue.core.take(group.count, from: workers.landing, path: group.file.path),
                 count: group.count, arena: workers.landing)
             let count = try await queue.read(
-                from: group.file, at: group.offset, into: landing[...], priority: manner.priority,
-                deadline: requests[first.request].deadline, tag: manner.tag)
+                from: group.file, at: group.offset, into: landing[...],
+                priority: manner.followsTask ? nil : manner.priority, deadline: manner.deadline, tag: manner.tag)
             // The memory goes back when the run has ended.
             defer { withExtendedLifetime(landing) {} }
             let bytes = landing.withUnsafeBytes { UnsafeRawBufferPointer(rebasing: $0[0..<count]) }
@@ -234,34 +259,26 @@ struct DecodeBatch: Sendable {
         var stretches: [Stretch] = []
         for (index, range) in staged {
             guard case .device(let slice, _) = requests[index].place else { continue }
-            var bookmark = DecodingRequest.Bookmark()
+            let starts = ChunkStarts(requests[index].chunks)
             guard slice.options == nil else {
                 // Whoever waits for it, or has a say in where it is cut, gets it in one go.
-                stretches.append(Stretch(request: index, slice: slice, start: 0, bookmark: bookmark))
+                stretches.append(Stretch(request: index, slice: slice, start: 0, starts: starts))
                 continue
             }
             for start in stride(from: range.lowerBound, to: range.upperBound, by: Self.stretch) {
                 let slice = slice.part(start..<min(start + Self.stretch, range.upperBound))
-                requests[index].advance(&bookmark, to: start)
-                stretches.append(Stretch(request: index, slice: slice, start: start, bookmark: bookmark))
+                stretches.append(Stretch(request: index, slice: slice, start: start, starts: starts))
             }
         }
-        let next = Counter()
-        return await withTaskGroup { [stretches] group in
-            for _ in 0..<min(stretches.count, Self.fillAhead) {
-                group.addTask {
-                    var failures: [Failure] = []
-                    while let index = next.take(below: stretches.count) {
-                        do throws(StorageError) {
-                            try await fill(stretches[index])
-                        } catch {
-                            failures.append((stretches[index].request, error))
-                        }
-                    }
-                    return failures
-                }
+        return await each(stretches.count, atOnce: Self.fillAhead) { [stretches] index in
+            let stretch = stretches[index]
+            if let failures = over.failures(unlessOver: [stretch.request]) { return failures }
+            do throws(StorageError) {
+                try await fill(stretch)
+                return []
+            } catch {
+                return [(stretch.request, error)]
             }
-            return await group.reduce(into: []) { $0 += $1 }
         }
     }
 
@@ -271,20 +288,20 @@ struct DecodeBatch: Sendable {
         let slice: SinkSlice
         /// Where it begins in the request's destination.
         let start: Int
-        let bookmark: DecodingRequest.Bookmark
+        let starts: ChunkStarts
     }
 
     private func fill(_ stretch: Stretch) async throws(StorageError) {
         let (request, start) = (requests[stretch.request], stretch.start)
         let manner = manner(of: request)
         var options = request.options
-        options.priority = manner.priority
+        if !manner.followsTask { options.priority = manner.priority }
         _ = try await queue.core.fill(stretch.slice, options) { memory, range throws(StorageError) in
             var parts: [DecodePart] = []
             // Staging memory is the host's own.
             request.parts(
                 for: start + range.lowerBound..<start + range.upperBound, stretch.request, at: memory, .host,
-                from: stretch.bookmark, into: &parts)
+                stretch.starts, into: &parts)
             if let failure = await decode(parts, manner).first { throw failure.error }
         }
     }
@@ -303,7 +320,7 @@ final class Counter: Sendable {
 extension DecodingRequest {
     /// Adds the parts for a range of the request's destination, if the host sees it. False: it does not.
     func collectParts(
-        _ index: Int, _ stretch: Range<Int>, into parts: inout [DecodePart]
+        _ index: Int, _ stretch: Range<Int>, _ starts: ChunkStarts? = nil, into parts: inout [DecodePart]
     ) throws(StorageError) -> Bool {
         switch place {
         case .host(let slice):
@@ -311,13 +328,13 @@ extension DecodingRequest {
                 throw error(
                     .invalidRange, "the slice \(slice.range) lies outside its buffer of \(slice.buffer.count) bytes")
             }
-            self.parts(for: stretch, index, at: address + stretch.lowerBound, .host, into: &parts)
+            self.parts(for: stretch, index, at: address + stretch.lowerBound, .host, starts, into: &parts)
             return true
         case .device(let slice, _):
             if let problem = slice.problem { throw problem }
             guard let address = slice.mapped else { return false }
             let reach: DecodePart.Reach = slice.memory.isReadable ? .mapped : .writeCombined
-            self.parts(for: stretch, index, at: address + stretch.lowerBound, reach, into: &parts)
+            self.parts(for: stretch, index, at: address + stretch.lowerBound, reach, starts, into: &parts)
             return true
         }
     }

@@ -54,6 +54,13 @@ struct DecodeGroup {
         decodedCount = part.chunk.decodedCount
     }
 
+    /// The same with the places that its parts have by themselves.
+    var alone: DecodeGroup {
+        var group = self
+        group.parts = 0..<parts.count
+        return group
+    }
+
     /// Takes in the part that follows the group's last one, if it is a neighbour in the file.
     mutating func append(_ part: DecodePart, of file: StorageFile) -> Bool {
         let end = offset + UInt64(count)
@@ -72,41 +79,51 @@ struct DecodeGroup {
     }
 }
 
+/// Where each chunk's bytes begin among the decoded bytes of all: so a long request, which is filled stretch by stretch, is
+/// not searched from its beginning for each of them.
+struct ChunkStarts: Sendable {
+    private let starts: [Int]
+
+    /// Of a request that has been checked.
+    init(_ chunks: [EncodedChunk]) {
+        var starts = [0]
+        starts.reserveCapacity(chunks.count + 1)
+        for chunk in chunks { starts.append(starts[starts.count - 1] + chunk.decodedCount) }
+        self.starts = starts
+    }
+
+    subscript(place: Int) -> Int { starts[place] }
+
+    /// The first chunk that ends behind a position; the number of chunks if there is none.
+    func place(of position: Int) -> Int {
+        var (low, high) = (0, starts.count - 1)
+        while low < high {
+            let middle = (low + high) / 2
+            if starts[middle + 1] <= position { low = middle + 1 } else { high = middle }
+        }
+        return low
+    }
+}
+
 extension DecodingRequest {
     /// The largest chunk, encoded or decoded, that can be had in part or comes from a disk: what a worker, or the landing
     /// memory, can be asked for.
     static let largestChunk = CodecWorkers.landingLimit / 2
-
-    /// A chunk's place among the request's, and where its decoded bytes begin among theirs.
-    struct Bookmark {
-        var chunk = 0
-        var start = 0
-    }
-
-    /// Moves a bookmark on to the chunk that has a byte of the destination, so that a long request is not searched from its
-    /// beginning for each stretch of it.
-    func advance(_ bookmark: inout Bookmark, to place: Int) {
-        while bookmark.chunk < chunks.count {
-            let end = bookmark.start + chunks[bookmark.chunk].decodedCount
-            if end > range.lowerBound + place { break }
-            bookmark.start = end
-            bookmark.chunk += 1
-        }
-    }
 
     /// The parts of a request, which has been checked, that fill a range of its destination.
     ///
     /// - Parameters:
     ///   - range: Of the destination's bytes.
     ///   - memory: Where the range's first byte goes.
-    ///   - bookmark: A chunk before which there is nothing of the range.
+    ///   - starts: Where the chunks begin; nil: the range is not searched for, as when it begins with the first.
     func parts(
         for range: Range<Int>, _ index: Int, at memory: UnsafeMutableRawPointer, _ reach: DecodePart.Reach,
-        from bookmark: Bookmark = Bookmark(), into parts: inout [DecodePart]
+        _ starts: ChunkStarts? = nil, into parts: inout [DecodePart]
     ) {
         let wanted = self.range.lowerBound + range.lowerBound..<self.range.lowerBound + range.upperBound
-        var start = bookmark.start
-        for chunk in chunks[bookmark.chunk...] {
+        let first = starts?.place(of: wanted.lowerBound) ?? 0
+        var start = starts?[first] ?? 0
+        for chunk in chunks[first...] {
             if start >= wanted.upperBound { break }
             let end = start + chunk.decodedCount
             let lower = max(start, wanted.lowerBound)

@@ -27,8 +27,7 @@ final class DecodeRun: PartedWork, @unchecked Sendable {  // outcomes have one w
     init(
         _ requests: [DecodingRequest], _ parts: [DecodePart], _ groups: [DecodeGroup],
         landed: UnsafeRawBufferPointer? = nil, core: QueueCore, countedBy workers: CodecWorkers?,
-        priority: StoragePriority,
-        tag: UInt64, deadline: UInt64
+        priority: StoragePriority, followsTask: Bool, tag: UInt64, deadline: UInt64
     ) {
         self.core = core
         self.workers = workers
@@ -38,7 +37,7 @@ final class DecodeRun: PartedWork, @unchecked Sendable {  // outcomes have one w
         self.landed = landed
         outcomes = .allocate(capacity: parts.count)
         outcomes.initialize(repeating: .untouched)
-        super.init(partCount: groups.count, priority: priority, tag: tag, deadline: deadline)
+        super.init(partCount: groups.count, priority: priority, followsTask: followsTask, tag: tag, deadline: deadline)
     }
 
     deinit {
@@ -85,6 +84,7 @@ final class DecodeRun: PartedWork, @unchecked Sendable {  // outcomes have one w
             do throws(StorageError) {
                 try decode(part, group, from: bytes, scratch)
                 outcomes[index] = .done
+                guard !part.chunk.isStored else { continue }
                 tally.chunks += 1
                 tally.encodedBytes += UInt64(part.chunk.count)
                 tally.decodedBytes += UInt64(part.chunk.decodedCount)
@@ -93,13 +93,10 @@ final class DecodeRun: PartedWork, @unchecked Sendable {  // outcomes have one w
             }
         }
         tally.nanoseconds = linux_monotonic_ns() - begin
-        guard let workers else { return }
+        guard let workers, tally.chunks > 0 else { return }
         workers.counters.add(tally)
         // What only the workers can do says nothing of how a GPU compares.
-        let first = parts[group.parts.lowerBound]
-        if !first.chunk.isStored, requests[first.request].codec.isGDeflatePages {
-            workers.chooser.note(tally, onGPU: false)
-        }
+        if requests[parts[group.parts.lowerBound].request].codec.isGDeflatePages { workers.chooser.noteWorkers(tally) }
     }
 
     private func decode(

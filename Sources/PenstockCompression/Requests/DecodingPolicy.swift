@@ -15,8 +15,9 @@ public struct DecodingPolicy: Sendable, Hashable {
 
     /// Who decodes.
     public var processor: Processor
-    /// With ``Processor/automatic``: how much of the GPU's time decoding may take, as a share; a frame needs the rest.
-    public var gpuTimeShare: Double
+    /// With ``Processor/automatic``: how much of the GPU's time decoding may take, as a share from 0 to 1; a frame needs the
+    /// rest. At 0.2, that is 200 ms of each second.
+    public var gpuTimeShare: Double { didSet { gpuTimeShare = Self.share(gpuTimeShare) } }
     /// Whether a GPU that has `VK_EXT_memory_decompression` or `VK_NV_memory_decompression` may decode chunks with it whose
     /// checksum the queue's workers have verified on their way. All others are decoded by Penstock's compute shader.
     ///
@@ -32,9 +33,11 @@ public struct DecodingPolicy: Sendable, Hashable {
         _ processor: Processor = .automatic, gpuTimeShare: Double = 0.2, allowsMemoryDecompression: Bool = true
     ) {
         self.processor = processor
-        self.gpuTimeShare = min(max(gpuTimeShare, 0), 1)
+        self.gpuTimeShare = Self.share(gpuTimeShare)
         self.allowsMemoryDecompression = allowsMemoryDecompression
     }
+
+    private static func share(_ value: Double) -> Double { value > 0 ? min(value, 1) : 0 }
 }
 
 extension StorageQueue {
@@ -101,31 +104,64 @@ package final class DecodingChooser: Sendable {
         }
     }
 
-    /// Decoding took so long.
-    package func note(_ work: DecodingStatistics.Work, onGPU: Bool) {
-        guard work.decodedBytes > 0, work.nanoseconds > 0 else { return }
-        let rate = Double(work.decodedBytes) / Double(work.nanoseconds)
+    /// The workers have decoded so much.
+    package func noteWorkers(_ work: DecodingStatistics.Work) {
+        guard let rate = Self.rate(of: work) else { return }
+        state.withLock { $0.cpuRate = Self.mean($0.cpuRate, rate) }
+    }
+
+    /// A GPU has decoded so much, in so much of its own time.
+    ///
+    /// - Parameter wasChosen: Nobody has asked for it; so it counts against its time.
+    package func noteGPU(_ work: DecodingStatistics.Work, wasChosen: Bool = true) {
+        guard let rate = Self.rate(of: work) else { return }
         state.withLock { state in
-            if onGPU {
-                state.gpuRate += (rate - state.gpuRate) * (state.gpuRate == 0 ? 1 : Self.weight)
-                state.credit -= Double(work.nanoseconds)
-            } else {
-                state.cpuRate += (rate - state.cpuRate) * (state.cpuRate == 0 ? 1 : Self.weight)
+            if wasChosen {
+                // What it was expected to take was taken off when it was chosen.
+                let expected = state.gpuRate > 0 ? Double(work.decodedBytes) / state.gpuRate : 0
+                let most = state.mostCredit
+                state.credit = min(most, max(-most, state.credit + expected - Double(work.nanoseconds)))
             }
+            state.gpuRate = Self.mean(state.gpuRate, rate)
         }
+    }
+
+    /// A GPU could not decode what it was given. It is left alone for a while.
+    package func noteFailure() {
+        state.withLock { state in
+            state.gpuRate = 0
+            state.nextTrial = linux_monotonic_ns() + UInt64(Self.longestTrialInterval)
+        }
+    }
+
+    /// Decoded bytes each nanosecond; nil: it was not measured.
+    private static func rate(of work: DecodingStatistics.Work) -> Double? {
+        work.decodedBytes > 0 && work.nanoseconds > 0 ? Double(work.decodedBytes) / Double(work.nanoseconds) : nil
+    }
+
+    private static func mean(_ old: Double, _ new: Double) -> Double {
+        old == 0 ? new : old + (new - old) * weight
     }
 }
 
 extension DecodingChooser.State {
+    /// What may be saved up of the GPU's time, in nanoseconds, and be owed of it.
+    fileprivate var mostCredit: Double { policy.gpuTimeShare * DecodingChooser.savedSeconds * 1e9 }
+
     fileprivate mutating func choosesGPU(_ bytes: Int, _ width: Int) -> Bool {
         let now = linux_monotonic_ns()
-        let most = policy.gpuTimeShare * DecodingChooser.savedSeconds * 1e9
+        let most = mostCredit
         credit = filledAt == 0 ? most : min(most, credit + policy.gpuTimeShare * Double(now - filledAt))
         filledAt = now
         // The workers first: without knowing them there is nothing to compare with.
         guard credit > 0, cpuRate > 0 else { return false }
         let host = cpuRate * Double(width)
-        if gpuRate > host { return Double(bytes) / gpuRate <= credit }
+        if gpuRate > host {
+            let expected = Double(bytes) / gpuRate
+            guard expected <= credit else { return false }
+            credit -= expected
+            return true
+        }
         guard now >= nextTrial, bytes >= DecodingChooser.trialBytes else { return false }
         // Set before the trial: requests of the meantime do not know how it ends.
         let wait = gpuRate == 0 ? 1 : host / gpuRate

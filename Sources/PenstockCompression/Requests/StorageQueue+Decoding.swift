@@ -63,7 +63,7 @@ extension StorageQueue {
         tag: UInt64 = 0
     ) async throws(StorageError) -> Int {
         let whole = EncodedChunk(offset: offset, count: count, decodedCount: slice.count)
-        let (chunks, codec) = try await self.chunks(of: whole, in: file, codec, priority, tag)
+        let (chunks, codec) = try await self.chunks(of: whole, in: file, codec, priority, deadline, tag)
         return try await read(
             from: file, chunks: chunks, into: slice, decoding: codec, priority: priority, deadline: deadline, tag: tag)
     }
@@ -77,7 +77,7 @@ extension StorageQueue {
         tag: UInt64 = 0
     ) async throws(StorageError) -> Int {
         let whole = EncodedChunk(offset: offset, count: count, decodedCount: memory.count)
-        let (chunks, codec) = try await self.chunks(of: whole, in: file, codec, priority, tag)
+        let (chunks, codec) = try await self.chunks(of: whole, in: file, codec, priority, deadline, tag)
         return try await read(
             from: file, chunks: chunks, into: memory, decoding: codec, priority: priority, deadline: deadline, tag: tag)
     }
@@ -101,7 +101,8 @@ extension StorageQueue {
 
     /// What an encoded stretch of a file consists of.
     private nonisolated func chunks(
-        of whole: EncodedChunk, in file: StorageFile, _ codec: any Codec, _ priority: StoragePriority?, _ tag: UInt64
+        of whole: EncodedChunk, in file: StorageFile, _ codec: any Codec, _ priority: StoragePriority?,
+        _ deadline: ContinuousClock.Instant?, _ tag: UInt64
     ) async throws(StorageError) -> ([EncodedChunk], any Codec) {
         guard let gdeflate = codec as? GDeflate, gdeflate.framing == .tileStream else { return ([whole], codec) }
         func error(_ code: StorageError.Code, _ underlying: CodecError? = nil) -> StorageError {
@@ -113,12 +114,13 @@ extension StorageQueue {
         }
         // A page holds the head of most; what is longer is read again.
         var head = try await read(
-            from: file, whole.offset..<whole.offset + UInt64(min(whole.count, 4096)), priority: priority, tag: tag)
+            from: file, whole.offset..<whole.offset + UInt64(min(whole.count, 4096)), priority: priority,
+            deadline: deadline, tag: tag)
         let headSize = head.withUnsafeBytes { GDeflate.TileStream.headSize(RawSpan(_unsafeBytes: $0)) }
         if headSize > head.count {
             head = try await read(
                 from: file, whole.offset..<whole.offset + UInt64(min(whole.count, headSize)), priority: priority,
-                tag: tag)
+                deadline: deadline, tag: tag)
         }
         do throws(CodecError) {
             let stream = try head.withUnsafeBytes { bytes throws(CodecError) in
@@ -133,7 +135,7 @@ extension StorageQueue {
                     offset: whole.offset + UInt64(page.lowerBound), count: page.count,
                     decodedCount: stream.destination(of: tile).count)
             }
-            return (chunks, GDeflate(level: gdeflate.level, framing: .page))
+            return (chunks, gdeflate.framed(as: .page))
         } catch let reason {
             throw error(.malformedData, reason)
         }

@@ -1,7 +1,8 @@
 public import Penstock
 
 extension StorageQueue {
-    /// Encodes a slice chunk by chunk, on all of the queue's workers, and writes the chunks one after the other.
+    /// Encodes a slice chunk by chunk, on the queue's workers, and writes the chunks one after the other. As many are encoded at
+    /// once as 4 MiB hold, so chunks of some MiB leave workers idle.
     ///
     /// A chunk that encoding would not make smaller is stored as it is. With `GDeflate(framing: .tileStream)` the file gets
     /// a single tile stream, as other tools read it, and the result is one chunk, without a checksum.
@@ -31,6 +32,11 @@ extension StorageQueue {
                 .invalidRange, .write, path: file.path, offset: offset, length: slice.count,
                 message: "the slice \(slice.range) lies outside its buffer of \(slice.buffer.count) bytes")
         }
+        guard offset <= UInt64(Int64.max) else {
+            throw StorageError(
+                .invalidRange, .write, path: file.path, offset: offset, length: slice.count,
+                message: "no file has a byte there")
+        }
         if let gdeflate = codec as? GDeflate, gdeflate.framing == .tileStream {
             return try await writeTileStream(slice, to: file, at: offset, gdeflate, options)
         }
@@ -58,8 +64,13 @@ extension StorageQueue {
                 message: "a tile stream holds less than 4 GiB; write chunks with `framing: .page`")
         }
         let writer = ChunkWriter(
-            self, try codecWorkers, file, GDeflate(level: codec.level, framing: .page), options)
+            self, try codecWorkers, file, codec.framed(as: .page), options)
         let tiles = try await writer.write(slice, at: offset + UInt64(headSize))
+        guard tiles.dropLast().reduce(0, { $0 + $1.count }) <= UInt32.max else {
+            throw StorageError(
+                .invalidArgument, .write, path: file.path, offset: offset, length: slice.count,
+                underlying: GDeflate.TileStream.tooLong)
+        }
         // Last, so that what was broken off does not look like a stream.
         let head = try await allocate(byteCount: headSize)
         head.withUnsafeMutableBytes { GDeflate.TileStream.writeHead(of: slice.count, tiles.map(\.count), to: $0) }

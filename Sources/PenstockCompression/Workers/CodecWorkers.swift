@@ -11,6 +11,8 @@ package final class CodecWorkers: QueueCompanion, @unchecked Sendable {  // `sta
         var waiting = [Deque<PartedWork>](repeating: [], count: StoragePriority.allCases.count)
         var threads: [RingThread] = []
         var idle = 0
+        /// Batches that are on their way, for ``cancel(tag:mask:)``.
+        var batches: [RequestsOver] = []
         var isStopped = false
     }
 
@@ -51,14 +53,31 @@ package final class CodecWorkers: QueueCompanion, @unchecked Sendable {  // `sta
     /// Has the workers do the work, and returns when all its parts have ended, done or refused.
     func run(_ work: PartedWork) async {
         await withTaskCancellationHandler {
-            await withUnsafeContinuation { continuation in
-                work.suspend(continuation)
-                add(work)
+            await withTaskPriorityEscalationHandler {
+                await withUnsafeContinuation { continuation in
+                    work.suspend(continuation)
+                    add(work)
+                }
+            } onPriorityEscalated: { _, priority in
+                if work.followsTask { raise(work, to: StoragePriority(priority)) }
             }
         } onCancel: {
             withdraw(work, .cancelled)
         }
         precondition(work.hasEnded, "resumed before the end")
+    }
+
+    /// Does what `body` does, and lets ``cancel(tag:mask:)`` know of the batch meanwhile.
+    func withBatch<R: Sendable>(_ batch: RequestsOver, _ body: () async -> R) async -> R {
+        withLock { $0.batches.append(batch) }
+        let result = await body()
+        withLock { state in
+            if let index = state.batches.lastIndex(where: { $0 === batch }) {
+                state.batches.swapAt(index, state.batches.count - 1)
+                state.batches.removeLast()
+            }
+        }
+        return result
     }
 
     private func add(_ work: PartedWork) {
@@ -70,6 +89,17 @@ package final class CodecWorkers: QueueCompanion, @unchecked Sendable {  // `sta
             return nil
         }
         if let refused { end(work, refused) }
+    }
+
+    private func raise(_ work: PartedWork, to priority: StoragePriority) {
+        withLock { state in
+            guard priority > work.priority else { return }
+            let old = Int(work.priority.rawValue)
+            work.priority = priority
+            guard let index = state.waiting[old].firstIndex(where: { $0 === work }) else { return }
+            state.waiting[old].remove(at: index)
+            state.waiting[Int(priority.rawValue)].append(work)
+        }
     }
 
     /// Ends what has not begun of work that waits. Work that has not been added yet will not be.
@@ -112,6 +142,7 @@ package final class CodecWorkers: QueueCompanion, @unchecked Sendable {  // `sta
 
     package func cancel(tag value: UInt64, mask: UInt64) -> Int {
         let works = withLock { state in
+            for batch in state.batches { batch.cancel(tag: value, mask: mask) }
             let works = state.waiting.flatMap { $0.filter { $0.tag & mask == value } }
             for priority in state.waiting.indices { state.waiting[priority].removeAll { $0.tag & mask == value } }
             return works

@@ -6,7 +6,10 @@ import Synchronization
 class PartedWork: @unchecked Sendable {  // `next` is guarded by the workers' lock; the rest says what guards it
     /// How many parts there are; at least one.
     let partCount: Int
-    let priority: StoragePriority
+    /// The workers' lock guards it.
+    final var priority: StoragePriority
+    /// The priority rises with that of the task that waits.
+    let followsTask: Bool
     let tag: UInt64
     /// On the clock of `linux_monotonic_ns`; `.max`: none.
     private let deadline: UInt64
@@ -18,10 +21,11 @@ class PartedWork: @unchecked Sendable {  // `next` is guarded by the workers' lo
     // Written before the work is handed to the workers.
     private var continuation: UnsafeContinuation<Void, Never>?
 
-    init(partCount: Int, priority: StoragePriority, tag: UInt64, deadline: UInt64) {
+    init(partCount: Int, priority: StoragePriority, followsTask: Bool = false, tag: UInt64, deadline: UInt64) {
         precondition(partCount > 0, "there is nothing to wait for")
         self.partCount = partCount
         self.priority = priority
+        self.followsTask = followsTask
         self.tag = tag
         self.deadline = deadline
         left = Atomic(partCount)

@@ -1,3 +1,4 @@
+import CLinux
 import CVulkan
 import Penstock
 
@@ -31,9 +32,13 @@ extension GPUSink {
     }
 
     func endSubmissions(upTo value: UInt64) {
+        guard let first = inFlight.first, first.value <= value else { return }
+        let now = linux_monotonic_ns()
         var count = 0
         while count < inFlight.count, inFlight[count].value <= value {
             inFlight[count].slot?.deviceDidWrite()
+            tellTime(of: inFlight[count], endedAt: now)
+            lastEnd = now
             for item in inFlight[count].work { end(item, result(of: item, inFlight[count].slot)) }
             if let slot = inFlight[count].slot { freeDecodeSlots.append(slot) }
             if let command = inFlight[count].command { commands.giveBack(command) }

@@ -1,5 +1,7 @@
+import CLinux
 import CVulkan
 import Penstock
+import Synchronization
 
 /// Pages that the device decodes: gathered in a slot until the next submission, and their statuses read behind it.
 extension GPUSink {
@@ -57,11 +59,13 @@ extension GPUSink {
         guard !pages.isEmpty, let first = decodes?.shaderPageCount else { return }
         let staged = slab.offset + UInt64(copy.memory - slab.base)
         let target = OpaquePointer(bitPattern: UInt(copy.target.handle))!
+        item.decoding = decoding
         for page in pages {
             decodes?.add(
                 from: slab.buffer, staged + UInt64(page.start - copy.start), encodedBytes: page.count,
                 to: target, copy.target.offset + UInt64(page.destination), decodedBytes: page.decodedCount,
                 isVerified: decoding.isVerified)
+            item.decodedBytes += page.decodedCount
         }
         // Of the others nothing will be heard.
         item.pages = first..<(decodes?.shaderPageCount ?? first)
@@ -82,6 +86,19 @@ extension GPUSink {
         else { return }
         decodes?.slot.hostDidWrite()
         decodes?.record(into: buffer, pipeline, device.functions, compute)
+    }
+
+    /// Tells each request how long the device has been busy with its pages: since the submission before was seen to end, or
+    /// this one was handed over if that was later.
+    func tellTime(of submission: Submission, endedAt now: UInt64) {
+        guard submission.submittedAt > 0 else { return }
+        let bytes = submission.work.reduce(0) { $0 + $1.decodedBytes }
+        guard bytes > 0 else { return }
+        let busy = Double(now - max(submission.submittedAt, lastEnd)) / Double(bytes)
+        for item in submission.work where item.decodedBytes > 0 {
+            let share = UInt64(busy * Double(item.decodedBytes))
+            item.decoding?.deviceNanoseconds.add(max(1, share), ordering: .relaxed)
+        }
     }
 
     /// How the item's part of a submission that is done has gone.

@@ -1,3 +1,4 @@
+import CLinux
 import CVulkan
 import Penstock
 import Synchronization
@@ -122,7 +123,9 @@ extension GPUSink {
         var work = spareWork.popLast() ?? []
         swap(&work, &pending)
         inFlight.append(
-            Submission(value: lastValue, command: command, signals: signals, work: work, slot: decodes?.slot))
+            Submission(
+                value: lastValue, command: command, signals: signals, work: work, slot: decodes?.slot,
+                submittedAt: decodes == nil || command == nil ? 0 : linux_monotonic_ns()))
         decodes = nil
         waits.removeAll(keepingCapacity: true)
         signals.removeAll(keepingCapacity: true)

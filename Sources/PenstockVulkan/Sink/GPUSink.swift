@@ -43,6 +43,9 @@ final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread 
         var failure: SinkResult?
         /// Its pages in the submission's slot.
         var pages = 0..<0
+        /// What its pages are of, and how much they hold.
+        var decoding: SinkDecoding?
+        var decodedBytes = 0
     }
 
     struct Submission {
@@ -54,6 +57,8 @@ final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread 
         var work: [InFlight]
         /// Where it decodes, if it does.
         var slot: DecodeSlot?
+        /// When it was handed over, by `linux_monotonic_ns`; 0: nobody knows, or nobody asks.
+        var submittedAt: UInt64 = 0
     }
 
     let device: GPUDevice
@@ -109,6 +114,8 @@ final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread 
     var results: [SinkResult] = []
     var spareWork: [[InFlight]] = []
     var lastValue: UInt64 = 0
+    /// When a submission was last seen to end, by `linux_monotonic_ns`.
+    var lastEnd: UInt64 = 0
     var isOpen = true
     var isStopping = false
 

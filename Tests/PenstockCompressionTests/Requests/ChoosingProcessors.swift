@@ -15,11 +15,11 @@ import Testing
         let chooser = DecodingChooser(width: 2)
         chooser.set(policy)
         #expect(!chooser.choosesGPU(nil, bytes: 1 << 20), "nothing is known yet")
-        chooser.note(work(microseconds: worker), onGPU: false)
+        chooser.noteWorkers(work(microseconds: worker))
         #expect(!chooser.choosesGPU(nil, bytes: 100), "too little for a trial")
         #expect(chooser.choosesGPU(nil, bytes: Self.page), "the trial")
         #expect(!chooser.choosesGPU(nil, bytes: Self.page), "one trial is enough")
-        chooser.note(work(microseconds: gpu), onGPU: true)
+        chooser.noteGPU(work(microseconds: gpu))
         return chooser
     }
 
@@ -45,14 +45,35 @@ import Testing
     @Test func aGPUDecodesNoLongerThanItMay() {
         // A tenth of a second may be saved up, and has just been used up.
         let busy = chooser(gpu: 900, worker: 2000, DecodingPolicy(.automatic, gpuTimeShare: 0.001))
-        busy.note(
-            .init(decodedBytes: 100 << 20, nanoseconds: 90_000_000), onGPU: true)
+        busy.noteGPU(.init(decodedBytes: 100 << 20, nanoseconds: 90_000_000))
         #expect(!busy.choosesGPU(nil, bytes: 1 << 20))
         let none = DecodingChooser(width: 2)
         none.set(DecodingPolicy(.automatic, gpuTimeShare: 0))
-        none.note(work(microseconds: 2000), onGPU: false)
+        none.noteWorkers(work(microseconds: 2000))
         #expect(!none.choosesGPU(nil, bytes: 1 << 20))
         #expect(DecodingPolicy(gpuTimeShare: -1).gpuTimeShare == 0)
         #expect(DecodingPolicy(gpuTimeShare: 7).gpuTimeShare == 1)
+        var policy = DecodingPolicy()
+        policy.gpuTimeShare = .nan
+        #expect(policy.gpuTimeShare == 0)
+    }
+
+    @Test func timeIsTakenWhenItIsChosenAndNeverOwedForLong() {
+        // A tenth of a second may be saved up, of which each of these takes 30 ms.
+        let chooser = self.chooser(gpu: 30_000, worker: 200_000, DecodingPolicy(.automatic, gpuTimeShare: 1))
+        let chosen = (0..<100).count { _ in chooser.choosesGPU(nil, bytes: 1 << 20) }
+        // The first one's time is refilled as time goes by.
+        #expect((2...4).contains(chosen), "\(chosen) of 100 were chosen")
+        // Hours that were asked for by name are nobody's debt.
+        let forced = self.chooser(gpu: 100, worker: 2000, DecodingPolicy(.automatic, gpuTimeShare: 1))
+        forced.noteGPU(.init(decodedBytes: 1 << 40, nanoseconds: 100 << 30), wasChosen: false)
+        #expect(forced.choosesGPU(nil, bytes: 1))
+    }
+
+    @Test func aGPUThatFailsIsLeftAlone() {
+        let chooser = self.chooser(gpu: 900, worker: 2000, DecodingPolicy(.automatic, gpuTimeShare: 1))
+        #expect(chooser.choosesGPU(nil, bytes: Self.page))
+        chooser.noteFailure()
+        #expect(!chooser.choosesGPU(nil, bytes: 1 << 20))
     }
 }

@@ -118,6 +118,46 @@ import Testing
         }
     }
 
+    /// Chunks far from each other, each of which is a read of its own.
+    private func scattered(_ count: Int) -> [EncodedChunk] {
+        (0..<count).map { EncodedChunk(offset: UInt64($0) * 10_000, count: 1000, decodedCount: 1000, isStored: true) }
+    }
+
+    @Test func nothingMoreIsBegunOfWhatWasCancelled() async throws {
+        let disk = SimulatedDisk(seed: 1, time: .manual)
+        disk["file"] = Array(repeating: 7, count: 4_000_000)
+        try await withQueue(StorageQueue(simulating: disk)) { queue in
+            let file = try await queue.open("file")
+            let buffer = try await queue.allocate(byteCount: 400_000)
+            let request = DecodingRequest(
+                from: file, chunks: scattered(400), into: buffer[...], decoding: LZ4(), tag: 7)
+            disk.faults.delay = .seconds(1) ... .seconds(1)
+            disk.faults.cached = 0
+            let read = Task { await queue.perform([request])[0] }
+            await disk.operationsInFlight(atLeast: 16)
+            #expect(await queue.cancel(tag: 7) > 0)
+            disk.advance(by: .seconds(10))
+            await expectFailure(.cancelled) { try await read.value.get() }
+            #expect(disk.counts.operations < 40, "\(disk.counts.operations) operations")
+        }
+    }
+
+    @Test func nothingMoreIsBegunOfWhatHasFailed() async throws {
+        let disk = SimulatedDisk(seed: 1)
+        disk["file"] = Array(repeating: 7, count: 4_000_000)
+        disk.fail("file", in: 0..<1)
+        try await withQueue(StorageQueue(simulating: disk)) { queue in
+            let file = try await queue.open("file")
+            let buffer = try await queue.allocate(byteCount: 400_000)
+            disk.faults.cached = 0
+            let error = await expectFailure(.io) {
+                try await queue.read(from: file, chunks: scattered(400), into: buffer[...], decoding: LZ4())
+            }
+            #expect(error?.offset == 0)
+            #expect(disk.counts.operations < 100, "\(disk.counts.operations) operations")
+        }
+    }
+
     @Test(arguments: 0..<40)
     func faultsOfADiskNeverChangeBytes(_ round: Int) async throws {
         var random = seededOnce("decoding from a disk with faults")

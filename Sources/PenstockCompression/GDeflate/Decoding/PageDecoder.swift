@@ -14,6 +14,8 @@ import Glibc
 /// against what has been written and what is left to write.
 struct PageDecoder: ~Copyable {
     static let laneCount = 32
+    /// Encoded bytes of a page, at most: twice what it can hold, and more than any encoder needs. So no page takes long.
+    static let mostEncodedBytes = 2 * GDeflate.pageSize
 
     /// A lane: up to 63 bits of its share of the stream, and the match it has begun.
     struct Lane {
@@ -51,6 +53,8 @@ struct PageDecoder: ~Copyable {
     let matches: UnsafeMutablePointer<Match>
     let literals: UnsafeMutablePointer<UInt8>
     var tables: DecodeTables
+    /// The tables are those of the format's own codes.
+    private var hasFixedTables = false
 
     // The page, and the next word of it.
     private var inputStart: UnsafeRawPointer
@@ -110,6 +114,11 @@ struct PageDecoder: ~Copyable {
     mutating func decode(
         _ source: UnsafeRawBufferPointer, into destination: UnsafeMutableRawBufferPointer
     ) throws(CodecError) {
+        guard source.count <= Self.mostEncodedBytes else {
+            throw CodecError(
+                .malformed, offset: Self.mostEncodedBytes,
+                "No page needs \(source.count) bytes; \(Self.mostEncodedBytes) are the limit")
+        }
         // An empty buffer may have no address; nothing is read or written then, so any will do.
         inputStart = source.baseAddress ?? UnsafeRawPointer(memory)
         inputEnd = inputStart + source.count
@@ -133,9 +142,11 @@ struct PageDecoder: ~Copyable {
             switch type {
             case 0: try copyStored()
             case 1:
-                tables.buildFixed()
+                if !hasFixedTables { tables.buildFixed() }
+                hasFixedTables = true
                 try decodeSymbols()
             case 2:
+                hasFixedTables = false
                 try readTables()
                 try decodeSymbols()
             default: throw failure(.malformed, "A block is of the reserved type")
