@@ -19,7 +19,7 @@ package final class ArchiveOutput: @unchecked Sendable {  // handed from task to
     private var flushed: UInt64 = 0
 
     /// Small chunks are collected, so that one write has many.
-    private static let bufferSize = 1 << 20
+    static let bufferSize = 1 << 20
 
     package var position: UInt64 { flushed + UInt64(filled) }
 

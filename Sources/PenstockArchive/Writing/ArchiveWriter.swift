@@ -26,6 +26,8 @@ public struct ArchiveWriter: Sendable {
     /// For each processor: enough that none ever waits because one chunk takes long, and few enough to be forgotten beside
     /// the table.
     private static let windowPerProcessor = 6
+    /// On however many processors: each chunk may have a file open, and programs have 1024 of them by default.
+    private static let largestWindow = 512
 
     /// A chunk without a codec of its own mind: large enough to be read at a disk's full speed.
     private static let plainChunkSize = 256 << 10
@@ -39,8 +41,10 @@ public struct ArchiveWriter: Sendable {
         self.queue = queue
         self.codec = codec
         self.chunkSize = chunkSize ?? codec?.chunkSize ?? Self.plainChunkSize
-        window = Self.windowPerProcessor * Int(linux_online_processors())
+        window = Self.window(processors: Int(linux_online_processors()))
     }
+
+    package static func window(processors: Int) -> Int { min(windowPerProcessor * processors, largestWindow) }
 
     /// What has been written.
     public struct Summary: Sendable, Hashable {

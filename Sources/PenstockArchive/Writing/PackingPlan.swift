@@ -16,13 +16,17 @@ struct PackingPlan: Sendable {
 
     private(set) var items: [Item]
     private(set) var byteCount: UInt64 = 0
+    /// The uncompressed bytes of the largest source.
+    private(set) var largestSource: UInt64 = 0
 
     init(all sources: [ArchiveSource]) { self.init(items: sources.map { .source($0) }) }
 
     private init(items: [Item]) {
         self.items = items
-        byteCount = items.reduce(0) { sum, item in
-            if case .source(let source) = item { sum + source.size } else { sum }
+        for case .source(let source) in items {
+            // What sparse files claim can add up to more than there are numbers for.
+            byteCount = byteCount.addingSaturated(source.size)
+            largestSource = max(largestSource, source.size)
         }
     }
 
