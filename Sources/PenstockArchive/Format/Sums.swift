@@ -1,6 +1,6 @@
 extension UInt64 {
     /// The sum, or the largest number there is: of sizes that anybody may claim.
-    func addingSaturated(_ other: UInt64) -> UInt64 {
+    package func addingSaturated(_ other: UInt64) -> UInt64 {
         let (sum, overflow) = addingReportingOverflow(other)
         return overflow ? .max : sum
     }

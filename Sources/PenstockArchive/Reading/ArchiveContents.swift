@@ -99,7 +99,7 @@ public struct ArchiveContents: AsyncSequence, Sendable {
             self.contents = contents
             plan = ReadingPlan(contents.entries, runSize: contents.size)
             progress = ArchiveProgress(
-                entryCount: contents.entries.count, byteCount: contents.entries.reduce(0) { $0 + $1.size })
+                entryCount: contents.entries.count, byteCount: contents.entries.sum(\.size))
         }
 
         deinit { reads.forEach { $0.cancel() } }

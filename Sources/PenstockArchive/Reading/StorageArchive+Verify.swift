@@ -59,7 +59,7 @@ extension StorageArchive {
         let threads = Int(linux_online_processors())
         var state = ArchiveProgress()
         state.entryCount = layers.reduce(0) { $0 + $1.table.count }
-        state.byteCount = layers.reduce(0) { $0 + $1.table.header.tableOffset }
+        state.byteCount = layers.sum(\.table.header.tableOffset)
         var damages = 0
         for layer in layers {
             var spans = VerifiedSpans(layer.table)

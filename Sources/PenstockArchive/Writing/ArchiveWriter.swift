@@ -70,7 +70,9 @@ public struct ArchiveWriter: Sendable {
     ///   - base: What the archive is to be a patch of: then only what differs is written, and what is not among the sources
     ///     is deleted.
     ///   - progress: Called now and then, by one task at a time. It must be quick.
-    /// - Throws: ``ArchiveError``. Nothing is left behind then.
+    /// - Throws: ``ArchiveError``. Nothing is left behind then, and what was there before is there still; except where the
+    ///   disk fails at the very last, when the archive has got its name. Then it is there, complete, and the error says that
+    ///   the disk does not confirm the name.
     @discardableResult
     public func write(
         _ sources: [ArchiveSource], to path: FilePath, over base: StorageArchive? = nil,
