@@ -31,13 +31,7 @@ extension StorageArchive {
         func work<T: Sendable>(
             _ body: @escaping @Sendable () throws(ArchiveError) -> T
         ) async throws(ArchiveError) -> T {
-            let result: Result<T, ArchiveError>
-            do throws(StorageError) {
-                result = try await queue.work { Result { () throws(ArchiveError) in try body() } }
-            } catch {
-                throw ArchiveError(error, file: folder, "Files cannot be made")
-            }
-            return try result.get()
+            try await queue.work(on: folder, "Files cannot be made", body)
         }
         let destination = try await work { () throws(ArchiveError) in try ExtractionFolder(folder, walking: walks) }
         do throws(ArchiveError) {

@@ -11,8 +11,9 @@ public import SystemPackage
 /// try await writer.write(folder.sources, to: "assets.penstock")
 /// ```
 ///
-/// The same sources and the same codec give the same bytes, whatever the machine and however many processors it has. An
-/// archive appears under its name when it is complete and on the disk, or not at all.
+/// The same sources and the same codec give the same bytes, whatever the machine and however many processors it has. Where
+/// the codec is a library's, as of zstd, LZ4 and deflate, that holds for one version of the library: another may encode the
+/// same content otherwise. An archive appears under its name when it is complete and on the disk, or not at all.
 public struct ArchiveWriter: Sendable {
     /// The queue that reads the sources and writes the archive.
     public let queue: StorageQueue

@@ -253,7 +253,10 @@ private struct Assembly {
 
     func finish(_ output: ArchiveOutput, baseIdentity: UInt64?) async throws(ArchiveError) -> ArchiveWriter.Summary {
         let tableOffset = ArchiveFormat.aligned(output.position, to: ArchiveFormat.alignment)
-        let (header, table) = builder.finished(at: tableOffset, baseIdentity: baseIdentity)
+        let builder = builder
+        let (header, table) = try await writer.queue.work(on: output.path, "The archive's table cannot be made") {
+            builder.finished(at: tableOffset, baseIdentity: baseIdentity)
+        }
         let limits = ArchiveLimits()
         guard header.tableSize <= limits.tableBytes, header.entryCount <= limits.entries else {
             throw ArchiveError(.limitExceeded, file: output.path, "There is more than readers take by default")

@@ -9,8 +9,9 @@ struct Pack: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Pack a folder into an archive.",
         discussion: """
-            The same folder and options give the same bytes. An archive is there when it is complete, or not at all. Links are \
-            not followed; they, devices, FIFOs and sockets are left out, and counted.
+            The same folder and options give the same bytes; of zstd, lz4 and deflate, with the same version of their library. \
+            An archive is there when it is complete, or not at all. Links are not followed; they, devices, FIFOs and sockets are \
+            left out, and counted.
             """)
 
     @Argument(help: ArgumentHelp("The folder to pack.", valueName: "folder"), completion: .directory)
