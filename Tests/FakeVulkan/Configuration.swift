@@ -14,6 +14,17 @@ extension FakeVulkan {
         package var deviceExtensions: Set<String> = []
         package var hasTimelineSemaphores = true
         package var hasSynchronization2 = true
+        /// What dispatches do; nil: the device has no functions for compute shaders.
+        package var kernel: Kernel?
+        /// What decompression does, where one of its extensions is among ``deviceExtensions``.
+        package var decompressor: Decompressor?
+        package var hasBufferDeviceAddress = true
+        package var hasMemoryDecompression = true
+        package var hasMaintenance5 = true
+        /// As `VkPhysicalDeviceMemoryDecompressionPropertiesNV` says: 1 is GDeflate 1.0.
+        package var decompressionMethods: UInt64 = 1
+        /// Functions that the device lacks although it ought to have them.
+        package var missingFunctions: Set<String> = []
 
         package var memoryTypes: [MemoryType] = [.deviceLocal, .hostCached]
         /// Bytes of each heap.

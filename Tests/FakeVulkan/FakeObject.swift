@@ -6,6 +6,7 @@ extension FakeVulkan {
     package enum Kind: String, Sendable {
         case instance, physicalDevice, device, queue, memory, buffer, image, commandPool, commandBuffer, semaphore
         case messenger
+        case shaderModule, setLayout, pipelineLayout, pipeline, descriptorPool, descriptorSet
     }
 }
 
@@ -56,6 +57,7 @@ final class FakeDevice: FakeObject {
     var extensions: Set<String> = []
     var hasTimelineSemaphores = false
     var hasSynchronization2 = false
+    var features: FakeVulkan.Features = []
     /// By family and index.
     var queues: [[FakeQueue]] = []
     /// How many objects of the device are alive, by kind.

@@ -42,6 +42,10 @@ extension FakeVulkan {
             fake.checkType(info.sType, VK_STRUCTURE_TYPE_DEPENDENCY_INFO, "VkDependencyInfo")
             for memory in list(info.pMemoryBarriers, info.memoryBarrierCount) {
                 fake.checkType(memory.sType, VK_STRUCTURE_TYPE_MEMORY_BARRIER_2, "VkMemoryBarrier2")
+                fake.require(
+                    (memory.srcStageMask | memory.dstStageMask) & Work.decompression.stage == 0
+                        || commands.device.extensions.contains("VK_EXT_memory_decompression"),
+                    "VUID-VkMemoryBarrier2-srcStageMask-parameter", "a stage of an extension that is not enabled")
                 barrier.memory.append(
                     fake.scope(
                         memory.srcStageMask, memory.srcAccessMask, memory.dstStageMask, memory.dstAccessMask, family))

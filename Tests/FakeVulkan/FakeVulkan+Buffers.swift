@@ -4,15 +4,22 @@ final class FakeBuffer: FakeDeviceObject {
     override class var kind: FakeVulkan.Kind { .buffer }
 
     let size: UInt64
-    let usage: VkBufferUsageFlags
+    /// In 64 bits, of which the lower are those of `VkBufferUsageFlags`.
+    let usage: VkFlags64
     let isForHostMemory: Bool
+    /// Whether the usage was given in 64 bits.
+    let isWide: Bool
     var ownership: Ownership
     var memory: FakeMemory?
     var offset: UInt64 = 0
 
     init(_ fake: FakeVulkan, _ device: FakeDevice, _ info: VkBufferCreateInfo) {
         size = info.size
-        usage = info.usage
+        let wide = link(
+            info.pNext, VK_STRUCTURE_TYPE_BUFFER_USAGE_FLAGS_2_CREATE_INFO_KHR,
+            as: VkBufferUsageFlags2CreateInfoKHR.self)
+        usage = wide?.usage ?? VkFlags64(info.usage)
+        isWide = wide != nil
         let external = link(
             info.pNext, VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_BUFFER_CREATE_INFO, as: VkExternalMemoryBufferCreateInfo.self)
         isForHostMemory =
@@ -21,7 +28,7 @@ final class FakeBuffer: FakeDeviceObject {
         super.init(fake, device)
     }
 
-    func has(_ usage: VkBufferUsageFlagBits) -> Bool { self.usage & usage.rawValue != 0 }
+    func has(_ usage: VkBufferUsageFlagBits) -> Bool { self.usage & VkFlags64(usage.rawValue) != 0 }
 
     /// Where ranges of the buffer are in its memory.
     func footprint(_ ranges: [Range<UInt64>]) -> Footprint? {
@@ -43,6 +50,9 @@ extension FakeVulkan {
                 !buffer.isForHostMemory || device.extensions.contains("VK_EXT_external_memory_host"),
                 "VUID-VkExternalMemoryBufferCreateInfo-handleTypes-parameter",
                 "host memory without VK_EXT_external_memory_host")
+            fake.require(
+                !buffer.isWide || device.features.contains(.maintenance5), "VUID-VkBufferCreateInfo-pNext-pNext",
+                "VkBufferUsageFlags2CreateInfo without maintenance5")
             fake.born(buffer)
             result.pointee = buffer.pointer
             return VK_SUCCESS
@@ -96,6 +106,9 @@ extension FakeVulkan {
             fake.require(
                 !memory.isImported || buffer.isForHostMemory, "VUID-vkBindBufferMemory-memory-02985",
                 "imported memory, and a buffer without VkExternalMemoryBufferCreateInfo")
+            fake.require(
+                !buffer.has(VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT) || memory.hasAddresses,
+                "VUID-vkBindBufferMemory-bufferDeviceAddress-03339", "\(memory.name) was not made for addresses")
             buffer.memory = memory
             buffer.offset = offset
             fake.checkGranularity(memory, offset..<offset + buffer.size, isImage: false, buffer.handle)

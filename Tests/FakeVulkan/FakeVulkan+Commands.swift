@@ -28,6 +28,10 @@ final class FakeCommandBuffer: FakeDeviceObject {
     var commands: [Command] = []
     /// What the commands use, by handle.
     var uses: [UInt: FakeObject] = [:]
+    // What is bound while it is recorded.
+    var pipeline: FakePipeline?
+    var set: FakeDescriptorSet?
+    var constants: [UInt8] = []
 
     init(_ fake: FakeVulkan, _ pool: FakeCommandPool) {
         self.pool = pool
@@ -40,6 +44,9 @@ final class FakeCommandBuffer: FakeDeviceObject {
         self.state = state
         commands.removeAll(keepingCapacity: true)
         uses.removeAll(keepingCapacity: true)
+        pipeline = nil
+        set = nil
+        constants = []
     }
 
     func record(_ command: Command, using objects: FakeObject?...) {
@@ -54,6 +61,9 @@ enum Command {
     case copyBuffer(FakeBuffer, FakeBuffer, [BufferRegion])
     case bufferToImage(FakeBuffer, FakeImage, VkImageLayout, [VkBufferImageCopy2])
     case imageToBuffer(FakeImage, VkImageLayout, FakeBuffer, [VkBufferImageCopy2])
+    case fill(FakeBuffer, Range<UInt64>, UInt32)
+    case dispatch([FakeVulkan.BoundRange], [UInt8])
+    case decompress([FakeVulkan.DecompressedRegion], Work)
 }
 
 struct BufferRegion {

@@ -27,6 +27,9 @@ extension FakeVulkan {
             if timeline != 0, !fake.configuration.hasTimelineSemaphores { return VK_ERROR_FEATURE_NOT_PRESENT }
             if synchronization2 != 0, !fake.configuration.hasSynchronization2 { return VK_ERROR_FEATURE_NOT_PRESENT }
 
+            let features = fake.features(askedFor: info.pNext, extensions)
+            guard fake.features(with: extensions).isSuperset(of: features) else { return VK_ERROR_FEATURE_NOT_PRESENT }
+
             var counts = [UInt32](repeating: 0, count: fake.configuration.queueFamilies.count)
             for queues in list(info.pQueueCreateInfos, info.queueCreateInfoCount) {
                 fake.checkType(queues.sType, VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO, "VkDeviceQueueCreateInfo")
@@ -47,6 +50,7 @@ extension FakeVulkan {
             let device = fake.makeDevice(
                 extensions: extensions, queues: counts, timeline: timeline != 0, synchronization2: synchronization2 != 0
             )
+            device.features = features
             fake.born(device)
             result.pointee = device.pointer
             return VK_SUCCESS
@@ -127,6 +131,7 @@ extension FakeVulkan {
                 extensions: extensions ?? fake.configuration.allDeviceExtensions,
                 queues: fake.configuration.queueFamilies.map(\.count), timeline: timelineSemaphores,
                 synchronization2: synchronization2)
+            device.features = fake.features(with: device.extensions)
             for object in [instance, physicalDevice, device] + Array(device.queues.joined()) { object.isAdopted = true }
             return Handles(
                 instance: instance.pointer, physicalDevice: physicalDevice.pointer, device: device.pointer,

@@ -125,13 +125,18 @@ extension FakeVulkan {
             copy(regions, buffer, image, layout, toImage: true, batch)
         case .imageToBuffer(let image, let layout, let buffer, let regions):
             copy(regions, buffer, image, layout, toImage: false, batch)
+        case .fill(let buffer, let range, let value): perform(fill: buffer, range, value, batch)
+        case .dispatch(let ranges, let constants): perform(dispatch: ranges, constants, batch)
+        case .decompress(let regions, let work): perform(decompress: regions, as: work, batch)
         }
     }
 
     /// Checks that ranges of a buffer can be used now. False: its memory is gone.
-    private func touch(_ buffer: FakeBuffer, _ ranges: [Range<UInt64>], isWrite: Bool, _ batch: Batch) -> Bool {
+    func touch(
+        _ buffer: FakeBuffer, _ ranges: [Range<UInt64>], isWrite: Bool, _ batch: Batch, as work: Work = .copy
+    ) -> Bool {
         guard !buffer.isDestroyed, let memory = buffer.memory, !memory.isDestroyed else {
-            report("use after destroy", "a copy of \(buffer.name), or its memory, after it was destroyed")
+            report("use after destroy", "\(work.name) of \(buffer.name), or its memory, after it was destroyed")
             return false
         }
         for range in ranges {
@@ -140,7 +145,8 @@ extension FakeVulkan {
             }
         }
         if let footprint = buffer.footprint(ranges), !ranges.isEmpty {
-            access(footprint, isWrite: isWrite, "a copy \(isWrite ? "to" : "from") \(buffer.name)", batch)
+            access(
+                footprint, isWrite: isWrite, "\(work.name) \(isWrite ? "to" : "from") \(buffer.name)", batch, as: work)
         }
         return true
     }

@@ -24,7 +24,12 @@ extension FakeVulkan {
     /// A function of the device, if its version or what was enabled has it.
     private func deviceFunction(_ name: String, _ device: FakeDevice?) -> PFN_vkVoidFunction? {
         let extensions = device?.extensions ?? configuration.allDeviceExtensions
+        if configuration.missingFunctions.contains(name) { return nil }
         if let function = Self.deviceFunctions[name] { return function }
+        if configuration.kernel != nil, let function = Self.computeFunctions[name] { return function }
+        if let (provider, function) = Self.decompressionFunctions[name], extensions.contains(provider) {
+            return function
+        }
         if name == "vkGetMemoryHostPointerPropertiesEXT" {
             return extensions.contains("VK_EXT_external_memory_host")
                 ? Self.address(Self.vkGetMemoryHostPointerProperties) : nil
@@ -81,6 +86,7 @@ extension FakeVulkan {
         "vkDestroyBuffer": address(vkDestroyBuffer),
         "vkGetBufferMemoryRequirements": address(vkGetBufferMemoryRequirements),
         "vkBindBufferMemory": address(vkBindBufferMemory),
+        "vkGetBufferDeviceAddress": address(vkGetBufferDeviceAddress),
         "vkCreateImage": address(vkCreateImage),
         "vkDestroyImage": address(vkDestroyImage),
         "vkGetImageMemoryRequirements": address(vkGetImageMemoryRequirements),
@@ -93,6 +99,31 @@ extension FakeVulkan {
         "vkEndCommandBuffer": address(vkEndCommandBuffer),
         "vkCreateSemaphore": address(vkCreateSemaphore),
         "vkDestroySemaphore": address(vkDestroySemaphore),
+    ]
+
+    private static let computeFunctions: [String: PFN_vkVoidFunction] = [
+        "vkCreateShaderModule": address(vkCreateShaderModule),
+        "vkDestroyShaderModule": address(vkDestroyShaderModule),
+        "vkCreateDescriptorSetLayout": address(vkCreateDescriptorSetLayout),
+        "vkDestroyDescriptorSetLayout": address(vkDestroyDescriptorSetLayout),
+        "vkCreateDescriptorPool": address(vkCreateDescriptorPool),
+        "vkDestroyDescriptorPool": address(vkDestroyDescriptorPool),
+        "vkAllocateDescriptorSets": address(vkAllocateDescriptorSets),
+        "vkUpdateDescriptorSets": address(vkUpdateDescriptorSets),
+        "vkCreatePipelineLayout": address(vkCreatePipelineLayout),
+        "vkDestroyPipelineLayout": address(vkDestroyPipelineLayout),
+        "vkCreateComputePipelines": address(vkCreateComputePipelines),
+        "vkDestroyPipeline": address(vkDestroyPipeline),
+        "vkCmdBindPipeline": address(vkCmdBindPipeline),
+        "vkCmdBindDescriptorSets": address(vkCmdBindDescriptorSets),
+        "vkCmdPushConstants": address(vkCmdPushConstants),
+        "vkCmdDispatch": address(vkCmdDispatch),
+        "vkCmdFillBuffer": address(vkCmdFillBuffer),
+    ]
+
+    private static let decompressionFunctions: [String: (provider: String, PFN_vkVoidFunction)] = [
+        "vkCmdDecompressMemoryEXT": ("VK_EXT_memory_decompression", address(vkCmdDecompressMemoryEXT)),
+        "vkCmdDecompressMemoryNV": ("VK_NV_memory_decompression", address(vkCmdDecompressMemoryNV)),
     ]
 
     /// By the extension that has them with KHR at the end; the core has them without, timelines since 1.2, the rest

@@ -79,47 +79,58 @@ struct Access {
     let command: String
     /// The stages that a barrier must name to come after it: its own, and those of the barriers that did.
     var stages: UInt64
+    /// The stages of work that comes after it by a barrier.
+    var isOrdered: UInt64 = 0
     /// A write that a barrier has made available needs no access mask in the next.
     var isAvailable = false
-    var isBeforeCopies = false
-    var isReadable = false
-    var isWritable = false
+    /// What may read or write it: the stages that come after it, and their accesses that see it.
+    var visible: [Visible] = []
     var isHostReadable = false
+    let work: Work
+
+    struct Visible: Equatable {
+        var stages: UInt64
+        var access: UInt64
+    }
 
     mutating func apply(_ scope: BarrierScope) {
         guard Stages.source(scope.sourceStages) & stages != 0 else { return }
-        if isWrite, Stages.writes(scope.sourceAccess) { isAvailable = true }
+        if isWrite, work.isWritten(scope.sourceAccess) { isAvailable = true }
         let after = Stages.destination(scope.destinationStages)
         stages |= after
-        if after & Stages.copy != 0 { isBeforeCopies = true }
+        isOrdered |= after
         guard isAvailable else { return }
-        if after & Stages.copy != 0 {
-            if Stages.reads(scope.destinationAccess) { isReadable = true }
-            if Stages.writes(scope.destinationAccess) { isWritable = true }
-        }
+        let seen = Visible(stages: after, access: scope.destinationAccess)
+        if !visible.contains(seen) { visible.append(seen) }
         if after & Stages.host != 0, Stages.hostReads(scope.destinationAccess) { isHostReadable = true }
+    }
+
+    /// Whether work of the kind may follow: after a read it has only to come later, and what was written it has to see.
+    func mayBeFollowed(by next: Work, isWrite: Bool) -> Bool {
+        guard self.isWrite else { return isOrdered & next.stage != 0 }
+        return visible.contains {
+            $0.stages & next.stage != 0 && (isWrite ? next.isWritten($0.access) : next.isRead($0.access))
+        }
     }
 }
 
 /// A model of what must be ordered: copies and layout transitions against each other, within a queue by barriers, between
 /// queues by semaphores, and between submissions also by what the host has seen done.
 extension FakeVulkan {
-    /// Checks a copy's access against those before it, and remembers it.
-    func access(_ footprint: Footprint, isWrite: Bool, _ command: String, _ batch: Batch) {
+    /// Checks an access against those before it, and remembers it.
+    func access(
+        _ footprint: Footprint, isWrite: Bool, _ command: String, _ batch: Batch, as work: Work = .copy
+    ) {
         for old in accesses[footprint.resource] ?? []
         where (old.isWrite || isWrite) && old.footprint.overlaps(footprint) {
             if batch.queue.clock.covers(old.queue, old.number) { continue }
-            var isOrdered = false
-            if old.queue == batch.queue.handle {
-                isOrdered = !old.isWrite ? old.isBeforeCopies : isWrite ? old.isWritable : old.isReadable
-            }
+            let isOrdered = old.queue == batch.queue.handle && old.mayBeFollowed(by: work, isWrite: isWrite)
             if !isOrdered { reportHazard(old, isWrite, footprint, command) }
         }
         remember(
             Access(
                 queue: batch.queue.handle, number: batch.number, isWrite: isWrite, footprint: footprint,
-                command: command,
-                stages: Stages.copy))
+                command: command, stages: work.stage, work: work))
     }
 
     private func reportHazard(_ old: Access, _ isWrite: Bool, _ footprint: Footprint, _ command: String) {
@@ -175,11 +186,10 @@ extension FakeVulkan {
         let after = Stages.destination(scope.destinationStages)
         var access = Access(
             queue: batch.queue.handle, number: batch.number, isWrite: true, footprint: footprint,
-            command: "a layout transition", stages: after)
+            command: "a layout transition", stages: after, work: .copy)
         access.isAvailable = true
-        access.isBeforeCopies = after & Stages.copy != 0
-        access.isReadable = access.isBeforeCopies && Stages.reads(scope.destinationAccess)
-        access.isWritable = access.isBeforeCopies && Stages.writes(scope.destinationAccess)
+        access.isOrdered = after
+        access.visible = [Access.Visible(stages: after, access: scope.destinationAccess)]
         remember(access)
     }
 

@@ -13,6 +13,8 @@ final class FakeMemory: FakeDeviceObject {
     /// What mapping gives out; another block of memory when the two are not coherent.
     let hostBytes: UnsafeMutableRawPointer
     let isImported: Bool
+    /// Whether buffers in it may have addresses.
+    var hasAddresses = false
     var mapped: Range<UInt64>?
     /// What is bound, for the granularity between buffers and images.
     var bindings: [(range: Range<UInt64>, isImage: Bool, handle: UInt)] = []
@@ -97,6 +99,12 @@ extension FakeVulkan {
         allocationCount += 1
         let memory = FakeMemory(
             self, device, size: info.allocationSize, typeIndex: info.memoryTypeIndex, imported: imported?.pHostPointer)
+        let flags = link(
+            info.pNext, VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO, as: VkMemoryAllocateFlagsInfo.self)
+        memory.hasAddresses = (flags?.flags ?? 0) & VK_MEMORY_ALLOCATE_DEVICE_ADDRESS_BIT.rawValue != 0
+        require(
+            !memory.hasAddresses || device.features.contains(.bufferDeviceAddress),
+            "VUID-VkMemoryAllocateInfo-flags-03331", "bufferDeviceAddress is not enabled")
         if let start = imported?.pHostPointer {
             let first = UInt(bitPattern: start)
             imports[memory.handle] = first...(first + UInt(info.allocationSize) - 1)

@@ -51,6 +51,10 @@ extension FakeVulkan {
                 case VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_PROPERTIES:
                     let out = address.assumingMemoryBound(to: VkPhysicalDeviceTimelineSemaphoreProperties.self)
                     out.pointee.maxTimelineSemaphoreValueDifference = UInt64(Int32.max)
+                case VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_DECOMPRESSION_PROPERTIES_NV:
+                    let out = address.assumingMemoryBound(to: VkPhysicalDeviceMemoryDecompressionPropertiesNV.self)
+                    out.pointee.decompressionMethods = settings.decompressionMethods
+                    out.pointee.maxDecompressionIndirectCount = 1
                 default:
                     break
                 }
@@ -65,6 +69,7 @@ extension FakeVulkan {
                 result.pointee.sType, VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, "VkPhysicalDeviceFeatures2")
             let timeline = VkBool32(fake.configuration.hasTimelineSemaphores ? 1 : 0)
             let synchronization2 = VkBool32(fake.configuration.hasSynchronization2 ? 1 : 0)
+            let features = fake.features(with: fake.configuration.allDeviceExtensions)
             result.pointee.features = VkPhysicalDeviceFeatures()
             result.pointee.features.textureCompressionBC = 1
             result.pointee.features.textureCompressionETC2 = 1
@@ -85,6 +90,15 @@ extension FakeVulkan {
                 case VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SYNCHRONIZATION_2_FEATURES:
                     address.assumingMemoryBound(to: VkPhysicalDeviceSynchronization2Features.self).pointee
                         .synchronization2 = synchronization2
+                case VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_BUFFER_DEVICE_ADDRESS_FEATURES:
+                    address.assumingMemoryBound(to: VkPhysicalDeviceBufferDeviceAddressFeatures.self).pointee
+                        .bufferDeviceAddress = features.contains(.bufferDeviceAddress) ? 1 : 0
+                case VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_DECOMPRESSION_FEATURES_NV:
+                    address.assumingMemoryBound(to: VkPhysicalDeviceMemoryDecompressionFeaturesNV.self).pointee
+                        .memoryDecompression = features.contains(.memoryDecompression) ? 1 : 0
+                case VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_5_FEATURES_KHR:
+                    address.assumingMemoryBound(to: VkPhysicalDeviceMaintenance5FeaturesKHR.self).pointee
+                        .maintenance5 = features.contains(.maintenance5) ? 1 : 0
                 default:
                     break
                 }

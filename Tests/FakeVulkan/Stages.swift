@@ -8,16 +8,41 @@ struct BarrierScope {
     var destinationAccess: UInt64
 }
 
+/// A kind of work that touches memory, and what barriers must name to order it.
+struct Work {
+    let name: String
+    let stage: UInt64
+    let reads: UInt64
+    let writes: UInt64
+
+    static let copy = Work(
+        name: "a copy", stage: Stages.copy, reads: VK_ACCESS_2_TRANSFER_READ_BIT,
+        writes: VK_ACCESS_2_TRANSFER_WRITE_BIT)
+    static let fill = Work(
+        name: "a fill", stage: Stages.clear, reads: 0, writes: VK_ACCESS_2_TRANSFER_WRITE_BIT)
+    static let compute = Work(
+        name: "a shader's access", stage: VK_PIPELINE_STAGE_2_COMPUTE_SHADER_BIT,
+        reads: VK_ACCESS_2_SHADER_READ_BIT | VK_ACCESS_2_SHADER_STORAGE_READ_BIT,
+        writes: VK_ACCESS_2_SHADER_WRITE_BIT | VK_ACCESS_2_SHADER_STORAGE_WRITE_BIT)
+    static let decompression = Work(
+        name: "decompression", stage: VK_PIPELINE_STAGE_2_MEMORY_DECOMPRESSION_BIT_EXT,
+        reads: VK_ACCESS_2_MEMORY_DECOMPRESSION_READ_BIT_EXT, writes: VK_ACCESS_2_MEMORY_DECOMPRESSION_WRITE_BIT_EXT)
+
+    func isRead(_ access: UInt64) -> Bool { access & (reads | VK_ACCESS_2_MEMORY_READ_BIT) != 0 }
+    func isWritten(_ access: UInt64) -> Bool { access & (writes | VK_ACCESS_2_MEMORY_WRITE_BIT) != 0 }
+}
+
 /// What the masks of synchronization2 stand for.
 enum Stages {
     static let copy = VK_PIPELINE_STAGE_2_COPY_BIT
+    static let clear = VK_PIPELINE_STAGE_2_CLEAR_BIT
     static let host = VK_PIPELINE_STAGE_2_HOST_BIT
 
     /// With what the collective stages stand for. ALL_COMMANDS is not HOST.
     static func expanded(_ stages: UInt64) -> UInt64 {
         var stages = stages
         if stages & VK_PIPELINE_STAGE_2_ALL_COMMANDS_BIT != 0 { stages |= ~host }
-        if stages & VK_PIPELINE_STAGE_2_ALL_TRANSFER_BIT != 0 { stages |= copy }
+        if stages & VK_PIPELINE_STAGE_2_ALL_TRANSFER_BIT != 0 { stages |= copy | clear }
         return stages
     }
 
@@ -34,14 +59,6 @@ enum Stages {
     }
 
     static func includesCopies(_ stages: UInt64) -> Bool { expanded(stages) & copy != 0 }
-
-    static func reads(_ access: UInt64) -> Bool {
-        access & (VK_ACCESS_2_TRANSFER_READ_BIT | VK_ACCESS_2_MEMORY_READ_BIT) != 0
-    }
-
-    static func writes(_ access: UInt64) -> Bool {
-        access & (VK_ACCESS_2_TRANSFER_WRITE_BIT | VK_ACCESS_2_MEMORY_WRITE_BIT) != 0
-    }
 
     static func hostReads(_ access: UInt64) -> Bool {
         access & (VK_ACCESS_2_HOST_READ_BIT | VK_ACCESS_2_MEMORY_READ_BIT) != 0
@@ -61,6 +78,13 @@ extension FakeVulkan {
         require(
             access & (VK_ACCESS_2_HOST_READ_BIT | VK_ACCESS_2_HOST_WRITE_BIT) == 0 || expanded & Stages.host != 0,
             "VUID-VkMemoryBarrier2-\(side)AccessMask-03916", "host accesses without the host stage")
+        let decompression = Work.decompression.reads | Work.decompression.writes
+        require(
+            access & decompression == 0 || expanded & Work.decompression.stage != 0,
+            "VUID-VkMemoryBarrier2-\(side)AccessMask-decompression", "accesses of decompression without its stage")
+        require(
+            access & (Work.compute.reads | Work.compute.writes) == 0 || expanded & Work.compute.stage != 0,
+            "VUID-VkMemoryBarrier2-\(side)AccessMask-07454", "shader accesses without a shader stage")
         if family.isTransferOnly {
             let allowed =
                 transferStages | Stages.host | VK_PIPELINE_STAGE_2_ALL_TRANSFER_BIT

@@ -7,6 +7,8 @@
 #define VK_NO_PROTOTYPES
 #include <vulkan/vulkan_core.h>
 
+#include "penstock_memory_decompression.h"
+
 static const uint32_t PENSTOCK_VK_API_VERSION_1_2 = VK_API_VERSION_1_2;
 static const uint32_t PENSTOCK_VK_API_VERSION_1_3 = VK_API_VERSION_1_3;
 

@@ -35,6 +35,9 @@ package final class SinkDecoding: SinkLayout {
     package let pages: [Page]
     /// How many bytes the request reads.
     package let byteCount: Int
+    /// The pages' bytes are known to be what an encoder made of as many bytes as each page says. A device may then decode
+    /// them by means that do not notice if it is otherwise, and may do anything.
+    package let isVerified: Bool
 
     /// Nil if a page has no bytes, or does not lie within the request or behind the one before it, is larger than pages are, or would be
     /// decoded to something outside of the destination. Whether pages share destination bytes is not looked at: which of
@@ -45,7 +48,10 @@ package final class SinkDecoding: SinkLayout {
     ///   - pages: In the order of their starts.
     ///   - byteCount: The request's encoded bytes.
     ///   - destinationCount: Bytes of the destination.
-    package init?(format: UInt32, pages: [Page], byteCount: Int, destinationCount: Int) {
+    ///   - isVerified: Whether the pages are known to be sound once they have landed.
+    package init?(
+        format: UInt32, pages: [Page], byteCount: Int, destinationCount: Int, isVerified: Bool = false
+    ) {
         var end = 0
         for page in pages {
             guard page.start >= end, page.start <= byteCount,
@@ -58,6 +64,7 @@ package final class SinkDecoding: SinkLayout {
         self.format = format
         self.pages = pages
         self.byteCount = byteCount
+        self.isVerified = isVerified
     }
 
     /// The first page that starts at the position or behind it.

@@ -6,12 +6,15 @@ package protocol SinkDevice: AnyObject, Sendable {
     /// Whether its sinks decode pages of this format (``SinkDecoding``): a codec's identifier. The first call may take as
     /// long as making a shader does, which is some milliseconds, or a hundred.
     func canDecode(_ format: UInt32) -> Bool
+    /// Whether its driver decodes pages of this format by itself, if they are verified (``SinkDecoding/isVerified``).
+    func decompresses(_ format: UInt32) -> Bool
     /// The device is software on the host's own processors.
     var isHost: Bool { get }
 }
 
 extension SinkDevice {
     package func canDecode(_ format: UInt32) -> Bool { false }
+    package func decompresses(_ format: UInt32) -> Bool { false }
     package var isHost: Bool { false }
 }
 

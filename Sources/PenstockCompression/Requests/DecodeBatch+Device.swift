@@ -8,6 +8,8 @@ struct DeviceRun: Sendable {
     let chunks: Range<Int>
     /// The bytes of the request's destination that it fills.
     let range: Range<Int>
+    /// The device's driver decodes them: each chunk's checksum is verified before.
+    let isDecompressed: Bool
 }
 
 extension DecodeBatch {
@@ -29,6 +31,9 @@ extension DecodeBatch {
         guard workers.chooser.choosesGPU(request.processor, bytes: all.count, isHost: device.isHost),
             device.canDecode(SinkDecoding.gdeflatePage)
         else { return [all] }
+        let decompresses =
+            request.hash != nil && workers.chooser.policy.allowsMemoryDecompression
+            && device.decompresses(SinkDecoding.gdeflatePage)
         var left: [Range<Int>] = []
         var start = -request.range.lowerBound
         for (place, chunk) in request.chunks.enumerated() {
@@ -37,7 +42,10 @@ extension DecodeBatch {
             if range.upperBound <= 0 || range.isEmpty { continue }
             if range.lowerBound >= all.upperBound { break }
             if range.lowerBound >= 0, range.upperBound <= all.upperBound, chunk.isPage {
-                append(place, range, of: index, to: &runs)
+                let run = DeviceRun(
+                    request: index, chunks: place..<place + 1, range: range,
+                    isDecompressed: decompresses && chunk.checksum != nil)
+                append(run, to: &runs)
             } else {
                 let part = range.clamped(to: all)
                 if let last = left.last, last.upperBound == part.lowerBound {
@@ -50,11 +58,12 @@ extension DecodeBatch {
         return left
     }
 
-    /// Adds a chunk to the last run if it is its neighbour, or makes a new one.
-    private func append(_ place: Int, _ range: Range<Int>, of index: Int, to runs: inout [DeviceRun]) {
-        let chunks = requests[index].chunks
-        if let last = runs.last, last.request == index, last.chunks.upperBound == place,
-            last.range.upperBound == range.lowerBound
+    /// Adds a run of one chunk, to the last run if it is its neighbour and of its kind.
+    private func append(_ run: DeviceRun, to runs: inout [DeviceRun]) {
+        let chunks = requests[run.request].chunks
+        let place = run.chunks.lowerBound
+        if let last = runs.last, last.request == run.request, last.chunks.upperBound == place,
+            last.range.upperBound == run.range.lowerBound, last.isDecompressed == run.isDecompressed
         {
             let (first, before, chunk) = (chunks[last.chunks.lowerBound], chunks[place - 1], chunks[place])
             let end = before.offset + UInt64(before.count)
@@ -62,12 +71,12 @@ extension DecodeBatch {
                 Int(chunk.offset - first.offset) + chunk.count <= Self.largestRun
             {
                 runs[runs.count - 1] = DeviceRun(
-                    request: index, chunks: last.chunks.lowerBound..<place + 1,
-                    range: last.range.lowerBound..<range.upperBound)
+                    request: run.request, chunks: last.chunks.lowerBound..<place + 1,
+                    range: last.range.lowerBound..<run.range.upperBound, isDecompressed: run.isDecompressed)
                 return
             }
         }
-        runs.append(DeviceRun(request: index, chunks: place..<place + 1, range: range))
+        runs.append(run)
     }
 
     /// Has devices decode runs, some at once.
@@ -129,7 +138,7 @@ extension DecodeBatch {
         guard case .device(_, let makeSlice?) = request.place,
             let decoding = SinkDecoding(
                 format: SinkDecoding.gdeflatePage, pages: pages, byteCount: byteCount,
-                destinationCount: run.range.count)
+                destinationCount: run.range.count, isVerified: run.isDecompressed)
         else { throw request.error(.malformedData, at: chunks.first) }
         let slice = try makeSlice(run.range, decoding)
         var options = request.options
@@ -146,7 +155,7 @@ extension DecodeBatch {
         let work = DecodingStatistics.Work(
             chunks: UInt64(pages.count), encodedBytes: UInt64(byteCount), decodedBytes: UInt64(run.range.count),
             nanoseconds: linux_monotonic_ns() - begin)
-        workers.counters.add(work, onGPU: true)
+        workers.counters.add(work, onGPU: true, isDecompressed: run.isDecompressed)
         workers.chooser.note(work, onGPU: true)
     }
 

@@ -231,16 +231,19 @@ struct DecodeBatch: Sendable {
 
     /// Decodes requests whose destination the host does not see.
     func fill(_ staged: [(request: Int, range: Range<Int>)]) async -> [Failure] {
-        var stretches: [(request: Int, slice: SinkSlice, start: Int)] = []
+        var stretches: [Stretch] = []
         for (index, range) in staged {
             guard case .device(let slice, _) = requests[index].place else { continue }
+            var bookmark = DecodingRequest.Bookmark()
             guard slice.options == nil else {
                 // Whoever waits for it, or has a say in where it is cut, gets it in one go.
-                stretches.append((index, slice, 0))
+                stretches.append(Stretch(request: index, slice: slice, start: 0, bookmark: bookmark))
                 continue
             }
             for start in stride(from: range.lowerBound, to: range.upperBound, by: Self.stretch) {
-                stretches.append((index, slice.part(start..<min(start + Self.stretch, range.upperBound)), start))
+                let slice = slice.part(start..<min(start + Self.stretch, range.upperBound))
+                requests[index].advance(&bookmark, to: start)
+                stretches.append(Stretch(request: index, slice: slice, start: start, bookmark: bookmark))
             }
         }
         let next = Counter()
@@ -249,11 +252,10 @@ struct DecodeBatch: Sendable {
                 group.addTask {
                     var failures: [Failure] = []
                     while let index = next.take(below: stretches.count) {
-                        let (request, slice, start) = stretches[index]
                         do throws(StorageError) {
-                            try await fill(request, slice, start)
+                            try await fill(stretches[index])
                         } catch {
-                            failures.append((request, error))
+                            failures.append((stretches[index].request, error))
                         }
                     }
                     return failures
@@ -263,16 +265,26 @@ struct DecodeBatch: Sendable {
         }
     }
 
-    private func fill(_ index: Int, _ slice: SinkSlice, _ start: Int) async throws(StorageError) {
-        let request = requests[index]
+    /// A part of a request's destination that is filled in one go.
+    private struct Stretch {
+        let request: Int
+        let slice: SinkSlice
+        /// Where it begins in the request's destination.
+        let start: Int
+        let bookmark: DecodingRequest.Bookmark
+    }
+
+    private func fill(_ stretch: Stretch) async throws(StorageError) {
+        let (request, start) = (requests[stretch.request], stretch.start)
         let manner = manner(of: request)
         var options = request.options
         options.priority = manner.priority
-        _ = try await queue.core.fill(slice, options) { memory, range throws(StorageError) in
+        _ = try await queue.core.fill(stretch.slice, options) { memory, range throws(StorageError) in
             var parts: [DecodePart] = []
             // Staging memory is the host's own.
             request.parts(
-                for: start + range.lowerBound..<start + range.upperBound, index, at: memory, .host, into: &parts)
+                for: start + range.lowerBound..<start + range.upperBound, stretch.request, at: memory, .host,
+                from: stretch.bookmark, into: &parts)
             if let failure = await decode(parts, manner).first { throw failure.error }
         }
     }

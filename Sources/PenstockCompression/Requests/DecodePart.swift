@@ -61,10 +61,12 @@ struct DecodeGroup {
             return false
         }
         let newCount = Int(part.chunk.offset - offset) + part.chunk.count
-        let newDecodedCount = decodedCount + part.chunk.decodedCount
-        guard newCount <= Self.largestRead, newDecodedCount <= Self.largestDecoded else { return false }
+        // Subtracted: chunks of different requests may claim more together than there are numbers.
+        guard newCount <= Self.largestRead, part.chunk.decodedCount <= Self.largestDecoded - decodedCount else {
+            return false
+        }
         count = newCount
-        decodedCount = newDecodedCount
+        decodedCount += part.chunk.decodedCount
         parts = parts.lowerBound..<parts.upperBound + 1
         return true
     }
@@ -75,18 +77,36 @@ extension DecodingRequest {
     /// memory, can be asked for.
     static let largestChunk = CodecWorkers.landingLimit / 2
 
+    /// A chunk's place among the request's, and where its decoded bytes begin among theirs.
+    struct Bookmark {
+        var chunk = 0
+        var start = 0
+    }
+
+    /// Moves a bookmark on to the chunk that has a byte of the destination, so that a long request is not searched from its
+    /// beginning for each stretch of it.
+    func advance(_ bookmark: inout Bookmark, to place: Int) {
+        while bookmark.chunk < chunks.count {
+            let end = bookmark.start + chunks[bookmark.chunk].decodedCount
+            if end > range.lowerBound + place { break }
+            bookmark.start = end
+            bookmark.chunk += 1
+        }
+    }
+
     /// The parts of a request, which has been checked, that fill a range of its destination.
     ///
     /// - Parameters:
     ///   - range: Of the destination's bytes.
     ///   - memory: Where the range's first byte goes.
+    ///   - bookmark: A chunk before which there is nothing of the range.
     func parts(
         for range: Range<Int>, _ index: Int, at memory: UnsafeMutableRawPointer, _ reach: DecodePart.Reach,
-        into parts: inout [DecodePart]
+        from bookmark: Bookmark = Bookmark(), into parts: inout [DecodePart]
     ) {
         let wanted = self.range.lowerBound + range.lowerBound..<self.range.lowerBound + range.upperBound
-        var start = 0
-        for chunk in chunks {
+        var start = bookmark.start
+        for chunk in chunks[bookmark.chunk...] {
             if start >= wanted.upperBound { break }
             let end = start + chunk.decodedCount
             let lower = max(start, wanted.lowerBound)

@@ -17,11 +17,23 @@ public struct DecodingPolicy: Sendable, Hashable {
     public var processor: Processor
     /// With ``Processor/automatic``: how much of the GPU's time decoding may take, as a share; a frame needs the rest.
     public var gpuTimeShare: Double
+    /// Whether a GPU that has `VK_EXT_memory_decompression` or `VK_NV_memory_decompression` may decode chunks with it whose
+    /// checksum the queue's workers have verified on their way. All others are decoded by Penstock's compute shader.
+    ///
+    /// The shader looks at every byte that it reads and writes, and damage is a typed error. The extensions promise nothing
+    /// of the kind: of a malformed chunk, Vulkan says neither what happens nor that it has happened. A checksum tells chunks
+    /// that were damaged, not chunks that were made to do damage; nor does it tell whether
+    /// ``EncodedChunk/decodedCount`` is right: bytes that a chunk does not hold are zero then, and those that it holds
+    /// beyond are dropped, without an error. So set this to false where files come from strangers.
+    public var allowsMemoryDecompression: Bool
 
     /// Makes a policy.
-    public init(_ processor: Processor = .automatic, gpuTimeShare: Double = 0.2) {
+    public init(
+        _ processor: Processor = .automatic, gpuTimeShare: Double = 0.2, allowsMemoryDecompression: Bool = true
+    ) {
         self.processor = processor
         self.gpuTimeShare = min(max(gpuTimeShare, 0), 1)
+        self.allowsMemoryDecompression = allowsMemoryDecompression
     }
 }
 

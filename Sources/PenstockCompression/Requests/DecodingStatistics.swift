@@ -35,6 +35,9 @@ public struct DecodingStatistics: Sendable {
     public internal(set) var cpu = Work()
     /// What GPUs have decoded.
     public internal(set) var gpu = Work()
+    /// What of ``gpu`` was decoded with `VK_EXT_memory_decompression` or `VK_NV_memory_decompression`; the rest with the
+    /// compute shader.
+    public internal(set) var memoryDecompression = Work()
 }
 
 /// Counts what is decoded, from any thread.
@@ -43,8 +46,11 @@ final class DecodingCounters: Sendable {
 
     var snapshot: DecodingStatistics { total.withLock { $0 } }
 
-    func add(_ work: DecodingStatistics.Work, onGPU: Bool = false) {
-        total.withLock { onGPU ? ($0.gpu += work) : ($0.cpu += work) }
+    func add(_ work: DecodingStatistics.Work, onGPU: Bool = false, isDecompressed: Bool = false) {
+        total.withLock { total in
+            if onGPU { total.gpu += work } else { total.cpu += work }
+            if isDecompressed { total.memoryDecompression += work }
+        }
     }
 }
 

@@ -28,6 +28,8 @@ final class DecodeSlot: @unchecked Sendable {  // the ring thread's
     let capacity: Capacity
     /// Everything that the shader reads and writes.
     let buffer: VkBuffer
+    /// Where the device has it; 0: nothing asks for it.
+    let address: VkDeviceAddress
     let set: VkDescriptorSet
     /// The pages on their way to the shader, and the statuses on their way back.
     let control: HostVisibleBuffer
@@ -61,6 +63,7 @@ final class DecodeSlot: @unchecked Sendable {  // the ring thread's
         let statuses = (1 + capacity.pages) * MemoryLayout<UInt32>.stride
         let size = capacity.encodedBytes + capacity.pages * SinkDecoding.pageSize + pages + statuses
         (buffer, allocation) = try Self.makeBuffer(device, size)
+        address = device.decompression?.address(of: buffer, device.device) ?? 0
         do throws(StorageError) {
             do throws(VulkanFailure) {
                 control = try HostVisibleBuffer(device, size: UInt64(pages + statuses))
@@ -132,8 +135,16 @@ final class DecodeSlot: @unchecked Sendable {  // the ring thread's
         info.usage =
             VK_BUFFER_USAGE_STORAGE_BUFFER_BIT.rawValue | VK_BUFFER_USAGE_TRANSFER_SRC_BIT.rawValue
             | VK_BUFFER_USAGE_TRANSFER_DST_BIT.rawValue
+        var wide = VkBufferUsageFlags2CreateInfoKHR()
+        wide.sType = VK_STRUCTURE_TYPE_BUFFER_USAGE_FLAGS_2_CREATE_INFO_KHR
+        wide.usage = VkFlags64(info.usage) | (device.decompression?.usage ?? 0)
+        info.usage = VkBufferUsageFlags(truncatingIfNeeded: wide.usage)
         var buffer: VkBuffer?
-        let made = device.functions.createBuffer(device.device, &info, nil, &buffer)
+        let made = withUnsafePointer(to: &wide) { wide in
+            // Known with one extension only.
+            if device.decompression?.kind == .ext { info.pNext = UnsafeRawPointer(wide) }
+            return device.functions.createBuffer(device.device, &info, nil, &buffer)
+        }
         guard made == VK_SUCCESS else { throw VulkanFailure(made, "vkCreateBuffer").error(.allocate, length: size) }
         do throws(StorageError) {
             var requirements = VkMemoryRequirements()

@@ -22,6 +22,17 @@ extension GPUDevice {
             public static let externalMemoryHost = Enabled(rawValue: 4)
             /// `VK_EXT_memory_budget`: buffers stay within what the driver says is left.
             public static let memoryBudget = Enabled(rawValue: 8)
+            /// `VK_EXT_memory_decompression` and `VK_KHR_maintenance5`, with their features `memoryDecompression` and
+            /// `maintenance5`, and `bufferDeviceAddress`: the driver decodes GDeflate pages that have been verified,
+            /// see `DecodingPolicy.allowsMemoryDecompression` of PenstockCompression.
+            public static let memoryDecompression = Enabled(rawValue: 16)
+            /// The same with `VK_NV_memory_decompression`, whose features are `memoryDecompression` and
+            /// `bufferDeviceAddress`.
+            public static let memoryDecompressionNV = Enabled(rawValue: 32)
+
+            fileprivate var decompression: [MemoryDecompression.Extension] {
+                (contains(.memoryDecompression) ? [.ext] : []) + (contains(.memoryDecompressionNV) ? [.nv] : [])
+            }
         }
 
         /// The `VkInstance`.
@@ -93,7 +104,7 @@ extension GPUDevice {
                 sharingFamilies: adoption.sharingFamilies,
                 mayImport: adoption.enabled.contains(.externalMemoryHost), landsDirectly: adoption.landsDirectly,
                 hasMemoryBudget: adoption.enabled.contains(.memoryBudget), memoryBudget: adoption.memoryBudget,
-                pollsCompletions: adoption.pollsCompletions)
+                decompression: adoption.enabled.decompression, pollsCompletions: adoption.pollsCompletions)
         } catch {
             throw error.error(.setUp)
         }

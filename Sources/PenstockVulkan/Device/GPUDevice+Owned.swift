@@ -110,11 +110,14 @@ extension GPUDevice {
             throw StorageError(.unavailable, .setUp, message: "\(physical.name) has no queue that can copy")
         }
         let wanted = ["VK_EXT_external_memory_host", "VK_EXT_memory_budget"]
-        let extensions = wanted.filter {
+        var extensions = wanted.filter {
             physical.extensions.contains($0) && ($0 != wanted[0] || configuration.importsHostMemory)
         }
+        let decompression = physical.memoryDecompression
+        if let decompression { extensions.append(decompression.rawValue) }
+        if decompression == .ext { extensions.append("VK_KHR_maintenance5") }
         var device: VkDevice?
-        let result = create(&device, physical, family.index, extensions, instance.functions)
+        let result = create(&device, physical, family.index, extensions, decompression, instance.functions)
         do throws(VulkanFailure) {
             try check(result, "vkCreateDevice")
             let functions = try DeviceFunctions(device!, instance.functions.getDeviceProcAddr)
@@ -125,7 +128,8 @@ extension GPUDevice {
                 queueFamily: family.index, functions: functions, instanceFunctions: instance.functions,
                 submitMode: .exclusive, mayImport: extensions.contains(wanted[0]),
                 landsDirectly: configuration.landsDirectly, hasMemoryBudget: extensions.contains(wanted[1]),
-                memoryBudget: configuration.memoryBudget, owned: instance)
+                memoryBudget: configuration.memoryBudget, decompression: decompression.map { [$0] } ?? [],
+                owned: instance)
         } catch {
             throw error.error(.setUp)
         }
@@ -133,11 +137,18 @@ extension GPUDevice {
 
     private static func create(
         _ device: inout VkDevice?, _ physical: PhysicalDevice, _ family: UInt32, _ extensions: [String],
-        _ functions: InstanceFunctions
+        _ decompression: MemoryDecompression.Extension?, _ functions: InstanceFunctions
     ) -> VkResult {
-        var timelines = VkPhysicalDeviceTimelineSemaphoreFeatures()
-        timelines.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES
-        timelines.timelineSemaphore = 1
+        var core = VkPhysicalDeviceVulkan12Features()
+        core.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES
+        core.timelineSemaphore = 1
+        core.bufferDeviceAddress = decompression == nil ? 0 : 1
+        var maintenance5 = VkPhysicalDeviceMaintenance5FeaturesKHR()
+        maintenance5.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_5_FEATURES_KHR
+        maintenance5.maintenance5 = 1
+        var memory = VkPhysicalDeviceMemoryDecompressionFeaturesNV()
+        memory.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_DECOMPRESSION_FEATURES_NV
+        memory.memoryDecompression = 1
         var synchronization2 = VkPhysicalDeviceSynchronization2Features()
         synchronization2.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SYNCHRONIZATION_2_FEATURES
         synchronization2.synchronization2 = 1
@@ -145,24 +156,37 @@ extension GPUDevice {
         queue.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO
         queue.queueFamilyIndex = family
         queue.queueCount = 1
-        var priority: Float = 1
         var info = VkDeviceCreateInfo()
         info.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO
-        return withCStrings(extensions) { extensions in
-            withUnsafePointer(to: &priority) { priority in
-                withUnsafeMutablePointer(to: &timelines) { timelines in
-                    queue.pQueuePriorities = priority
-                    return withUnsafePointer(to: &queue) { queue in
-                        synchronization2.pNext = UnsafeMutableRawPointer(timelines)
-                        return withUnsafePointer(to: &synchronization2) { synchronization2 in
-                            info.pNext = UnsafeRawPointer(synchronization2)
-                            info.queueCreateInfoCount = 1
-                            info.pQueueCreateInfos = queue
-                            info.enabledExtensionCount = UInt32(extensions.count)
-                            info.ppEnabledExtensionNames = extensions.baseAddress
-                            return functions.createDevice(physical.handle, &info, nil, &device)
-                        }
+        return withUnsafeMutablePointer(to: &core) { core in
+            withUnsafeMutablePointer(to: &synchronization2) { synchronization2 in
+                withUnsafeMutablePointer(to: &memory) { memory in
+                    withUnsafeMutablePointer(to: &maintenance5) { maintenance5 in
+                        core.pointee.pNext = .init(synchronization2)
+                        if decompression != nil { synchronization2.pointee.pNext = .init(memory) }
+                        if decompression == .ext { memory.pointee.pNext = .init(maintenance5) }
+                        info.pNext = UnsafeRawPointer(core)
+                        return create(&device, physical, &info, queue, extensions, functions)
                     }
+                }
+            }
+        }
+    }
+
+    private static func create(
+        _ device: inout VkDevice?, _ physical: PhysicalDevice, _ info: inout VkDeviceCreateInfo,
+        _ queue: VkDeviceQueueCreateInfo, _ extensions: [String], _ functions: InstanceFunctions
+    ) -> VkResult {
+        var queue = queue
+        return withCStrings(extensions) { extensions in
+            withUnsafePointer(to: 1 as Float) { priority in
+                queue.pQueuePriorities = priority
+                return withUnsafePointer(to: &queue) { queue in
+                    info.queueCreateInfoCount = 1
+                    info.pQueueCreateInfos = queue
+                    info.enabledExtensionCount = UInt32(extensions.count)
+                    info.ppEnabledExtensionNames = extensions.baseAddress
+                    return functions.createDevice(physical.handle, &info, nil, &device)
                 }
             }
         }

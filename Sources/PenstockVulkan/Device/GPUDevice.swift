@@ -37,6 +37,8 @@ public final class GPUDevice: Sendable {
     let sharingFamilies: [UInt32]
     /// Whether host memory can be imported: the extension is enabled, and its function is there.
     package let canImport: Bool
+    /// How the device decodes pages that are known to be sound; nil: like others, with a shader.
+    let decompression: MemoryDecompression?
     /// Whether files are read straight into memory that host and GPU share.
     public let landsDirectly: Bool
     /// Nobody sleeps for the device: the application asks, with `StorageQueue.poll()`.
@@ -70,9 +72,13 @@ public final class GPUDevice: Sendable {
         canImport =
             parts.mayImport && parts.functions.getMemoryHostPointerProperties != nil
             && parts.physical.importAlignment.map { $0 <= SlabArena.slabSize } ?? false
+        decompression =
+            parts.decompression.lazy.filter(parts.physical.offers)
+            .compactMap { MemoryDecompression($0, parts.functions) }.first
         heap = GPUHeap(
             device: parts.device, functions: parts.functions, instanceFunctions: parts.instanceFunctions,
-            physical: parts.physical, hasMemoryBudget: parts.hasMemoryBudget, configuredBudget: parts.memoryBudget)
+            physical: parts.physical, hasMemoryBudget: parts.hasMemoryBudget, configuredBudget: parts.memoryBudget,
+            hasAddresses: decompression != nil)
     }
 
     /// What a device is put together from.
@@ -90,6 +96,8 @@ public final class GPUDevice: Sendable {
         var landsDirectly: Bool
         var hasMemoryBudget: Bool
         var memoryBudget: Int?
+        /// What is enabled.
+        var decompression: [MemoryDecompression.Extension] = []
         var pollsCompletions = false
         var owned: OwnedInstance?
     }

@@ -17,6 +17,13 @@ extension PhysicalDevice {
     /// The Vulkan version that the device has: `1.3.230`.
     package var version: String { VulkanLoader.inWords(apiVersion) }
 
+    /// What of it decodes pages of GDeflate.
+    package var gdeflate: String {
+        let family = queueFamilies.first(where: \.canTransfer)
+        guard family?.has(VK_QUEUE_COMPUTE_BIT) == true else { return "not decoded: its queue does not compute" }
+        return "a compute shader" + (memoryDecompression.map { ", and \($0.rawValue) for verified chunks" } ?? "")
+    }
+
     /// Why no device of ours can be made of it; nil: one can.
     package var obstacle: String? {
         let lacking = [

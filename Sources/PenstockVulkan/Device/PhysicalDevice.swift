@@ -39,12 +39,16 @@ package struct PhysicalDevice: @unchecked Sendable {  // the handle is the insta
     package let importAlignment: Int?
     package let hasTimelineSemaphores: Bool
     package let hasSynchronization2: Bool
+    /// Whether memory can be decompressed, GDeflate 1.0 among the methods, at addresses of buffers.
+    private let decompressesGDeflate: Bool
+    /// Whether buffers can be given usages beyond 32 bits.
+    private let hasMaintenance5: Bool
 
     package init(_ handle: VkPhysicalDevice, _ functions: InstanceFunctions) throws(VulkanFailure) {
         self.handle = handle
         extensions = try Self.extensions(of: handle, functions)
         let canImport = extensions.contains("VK_EXT_external_memory_host")
-        let properties = Self.properties(of: handle, functions, withImport: canImport)
+        let properties = Self.properties(of: handle, functions, extensions)
         name = properties.name
         type = properties.type
         apiVersion = properties.apiVersion
@@ -54,7 +58,12 @@ package struct PhysicalDevice: @unchecked Sendable {  // the handle is the insta
         importAlignment = canImport ? Int(properties.importAlignment) : nil
         (memoryTypes, heapSizes) = Self.memory(of: handle, functions)
         queueFamilies = Self.queueFamilies(of: handle, functions)
-        (hasTimelineSemaphores, hasSynchronization2) = Self.features(of: handle, functions, version: apiVersion)
+        let features = Self.features(of: handle, functions, extensions)
+        hasTimelineSemaphores = features.timelines
+        hasSynchronization2 = features.synchronization2
+        hasMaintenance5 = features.maintenance5
+        let method = VK_MEMORY_DECOMPRESSION_METHOD_GDEFLATE_1_0_BIT_NV
+        decompressesGDeflate = features.decompression && properties.decompressionMethods & method != 0
     }
 
     /// The memory type that the mask allows with all of `required` and the most of `wanted`, whose first counts most.
@@ -67,6 +76,17 @@ package struct PhysicalDevice: @unchecked Sendable {  // the handle is the insta
         func rank(_ type: MemoryType) -> Int { wanted.reduce(0) { $0 * 2 + (type.has($1) ? 1 : 0) } }
         // `max` returns the last of equals; Vulkan orders equal types by performance, the best first.
         return fitting.reversed().max { rank($0) < rank($1) }
+    }
+
+    /// Whether the extension can be used for GDeflate pages, once it is enabled with all that it needs.
+    package func offers(_ decompression: MemoryDecompression.Extension) -> Bool {
+        extensions.contains(decompression.rawValue) && decompressesGDeflate
+            && (decompression != .ext || hasMaintenance5)
+    }
+
+    /// The extension to decompress memory with; nil: there is none.
+    package var memoryDecompression: MemoryDecompression.Extension? {
+        MemoryDecompression.Extension.allCases.first(where: offers)
     }
 
     // MARK: Questions
@@ -90,10 +110,11 @@ package struct PhysicalDevice: @unchecked Sendable {  // the handle is the insta
         var nonCoherentAtomSize: UInt64 = 1
         var bufferImageGranularity: UInt64 = 1
         var importAlignment: UInt64 = 4096
+        var decompressionMethods: VkFlags64 = 0
     }
 
     private static func properties(
-        of handle: VkPhysicalDevice, _ functions: InstanceFunctions, withImport: Bool
+        of handle: VkPhysicalDevice, _ functions: InstanceFunctions, _ extensions: Set<String>
     ) -> Properties {
         var memoryHost = VkPhysicalDeviceExternalMemoryHostPropertiesEXT()
         memoryHost.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_MEMORY_HOST_PROPERTIES_EXT
@@ -101,11 +122,21 @@ package struct PhysicalDevice: @unchecked Sendable {  // the handle is the insta
         driver.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_DRIVER_PROPERTIES
         var properties = VkPhysicalDeviceProperties2()
         properties.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2
+        var decompression = VkPhysicalDeviceMemoryDecompressionPropertiesNV()
+        decompression.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_DECOMPRESSION_PROPERTIES_NV
         withUnsafeMutablePointer(to: &memoryHost) { memoryHost in
-            withUnsafeMutablePointer(to: &driver) { driver in
-                driver.pointee.pNext = withImport ? UnsafeMutableRawPointer(memoryHost) : nil
-                properties.pNext = UnsafeMutableRawPointer(driver)
-                functions.getPhysicalDeviceProperties2(handle, &properties)
+            withUnsafeMutablePointer(to: &decompression) { decompression in
+                withUnsafeMutablePointer(to: &driver) { driver in
+                    var chain: UnsafeMutableRawPointer?
+                    if extensions.contains("VK_EXT_external_memory_host") { chain = .init(memoryHost) }
+                    if extensions.hasDecompression {
+                        decompression.pointee.pNext = chain
+                        chain = .init(decompression)
+                    }
+                    driver.pointee.pNext = chain
+                    properties.pNext = UnsafeMutableRawPointer(driver)
+                    functions.getPhysicalDeviceProperties2(handle, &properties)
+                }
             }
         }
         return Properties(
@@ -114,7 +145,8 @@ package struct PhysicalDevice: @unchecked Sendable {  // the handle is the insta
             driver: "\(string(driver.driverName)) \(string(driver.driverInfo))",
             nonCoherentAtomSize: properties.properties.limits.nonCoherentAtomSize,
             bufferImageGranularity: properties.properties.limits.bufferImageGranularity,
-            importAlignment: memoryHost.minImportedHostPointerAlignment)
+            importAlignment: memoryHost.minImportedHostPointerAlignment,
+            decompressionMethods: decompression.decompressionMethods)
     }
 
     private static func memory(
@@ -148,8 +180,8 @@ package struct PhysicalDevice: @unchecked Sendable {  // the handle is the insta
     }
 
     private static func features(
-        of handle: VkPhysicalDevice, _ functions: InstanceFunctions, version: UInt32
-    ) -> (timelines: Bool, synchronization2: Bool) {
+        of handle: VkPhysicalDevice, _ functions: InstanceFunctions, _ extensions: Set<String>
+    ) -> Features {
         var timelines = VkPhysicalDeviceTimelineSemaphoreFeatures()
         timelines.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES
         var synchronization2 = VkPhysicalDeviceSynchronization2Features()
@@ -163,8 +195,51 @@ package struct PhysicalDevice: @unchecked Sendable {  // the handle is the insta
                 functions.getPhysicalDeviceFeatures2(handle, &features)
             }
         }
-        return (timelines.timelineSemaphore != 0, synchronization2.synchronization2 != 0)
+        let (decompression, maintenance5) = decompressionFeatures(of: handle, functions, extensions)
+        return Features(
+            timelines: timelines.timelineSemaphore != 0, synchronization2: synchronization2.synchronization2 != 0,
+            decompression: decompression, maintenance5: maintenance5)
     }
+
+    private struct Features {
+        var timelines: Bool
+        var synchronization2: Bool
+        var decompression: Bool
+        var maintenance5: Bool
+    }
+
+    /// Whether memory can be decompressed at addresses, and whether the usage that one extension needs can be named.
+    private static func decompressionFeatures(
+        of handle: VkPhysicalDevice, _ functions: InstanceFunctions, _ extensions: Set<String>
+    ) -> (decompression: Bool, maintenance5: Bool) {
+        guard extensions.hasDecompression else { return (false, false) }
+        var addresses = VkPhysicalDeviceBufferDeviceAddressFeatures()
+        addresses.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_BUFFER_DEVICE_ADDRESS_FEATURES
+        var decompression = VkPhysicalDeviceMemoryDecompressionFeaturesNV()
+        decompression.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MEMORY_DECOMPRESSION_FEATURES_NV
+        var maintenance5 = VkPhysicalDeviceMaintenance5FeaturesKHR()
+        maintenance5.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_5_FEATURES_KHR
+        var features = VkPhysicalDeviceFeatures2()
+        features.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2
+        withUnsafeMutablePointer(to: &addresses) { addresses in
+            withUnsafeMutablePointer(to: &decompression) { decompression in
+                withUnsafeMutablePointer(to: &maintenance5) { maintenance5 in
+                    if extensions.contains("VK_KHR_maintenance5") { addresses.pointee.pNext = .init(maintenance5) }
+                    decompression.pointee.pNext = .init(addresses)
+                    features.pNext = .init(decompression)
+                    functions.getPhysicalDeviceFeatures2(handle, &features)
+                }
+            }
+        }
+        return (
+            decompression.memoryDecompression != 0 && addresses.bufferDeviceAddress != 0,
+            maintenance5.maintenance5 != 0
+        )
+    }
+}
+
+extension Set<String> {
+    fileprivate var hasDecompression: Bool { MemoryDecompression.Extension.allCases.contains { contains($0.rawValue) } }
 }
 
 /// A C string in a fixed array, which Swift shows as a tuple.

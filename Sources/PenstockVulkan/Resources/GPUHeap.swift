@@ -35,11 +35,13 @@ final class GPUHeap: @unchecked Sendable {  // the device's handle is for any th
     private let physical: PhysicalDevice
     private let hasMemoryBudget: Bool
     private let configuredBudget: Int?
+    /// Whether buffers may have addresses, which their memory has to be made for.
+    private let hasAddresses: Bool
     private let state: Locked<State>
 
     init(
         device: VkDevice, functions: DeviceFunctions, instanceFunctions: InstanceFunctions, physical: PhysicalDevice,
-        hasMemoryBudget: Bool, configuredBudget: Int?
+        hasMemoryBudget: Bool, configuredBudget: Int?, hasAddresses: Bool
     ) {
         self.device = device
         self.functions = functions
@@ -47,6 +49,7 @@ final class GPUHeap: @unchecked Sendable {  // the device's handle is for any th
         self.physical = physical
         self.hasMemoryBudget = hasMemoryBudget
         self.configuredBudget = configuredBudget
+        self.hasAddresses = hasAddresses
         // What is shared must not use up a small budget at once.
         let blockSize = min(64 << 20, max(1 << 20, (configuredBudget ?? .max) / 8))
         let list = BlockList(
@@ -111,8 +114,15 @@ final class GPUHeap: @unchecked Sendable {  // the device's handle is for any th
         info.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO
         info.allocationSize = UInt64(size)
         info.memoryTypeIndex = type.index
+        var flags = VkMemoryAllocateFlagsInfo()
+        flags.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO
+        flags.flags = VK_MEMORY_ALLOCATE_DEVICE_ADDRESS_BIT.rawValue
         var memory: VkDeviceMemory?
-        try check(functions.allocateMemory(device, &info, nil, &memory), "vkAllocateMemory")
+        let result = withUnsafePointer(to: &flags) { flags in
+            if hasAddresses { info.pNext = UnsafeRawPointer(flags) }
+            return functions.allocateMemory(device, &info, nil, &memory)
+        }
+        try check(result, "vkAllocateMemory")
         var mapped: UnsafeMutableRawPointer?
         if type.has(VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT) {
             // What cannot be mapped is still good for copies.

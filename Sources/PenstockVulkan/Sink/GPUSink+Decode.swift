@@ -54,15 +54,17 @@ extension GPUSink {
     /// Adds the piece's pages, for which there is room.
     func decode(_ copy: SinkCopy, _ decoding: SinkDecoding, _ slab: StagingSlabs.Slab, _ item: inout InFlight) {
         let pages = decoding.pages(from: copy.start, count: copy.count)
-        guard !pages.isEmpty, let first = decodes?.pageCount else { return }
+        guard !pages.isEmpty, let first = decodes?.shaderPageCount else { return }
         let staged = slab.offset + UInt64(copy.memory - slab.base)
         let target = OpaquePointer(bitPattern: UInt(copy.target.handle))!
         for page in pages {
             decodes?.add(
                 from: slab.buffer, staged + UInt64(page.start - copy.start), encodedBytes: page.count,
-                to: target, copy.target.offset + UInt64(page.destination), decodedBytes: page.decodedCount)
+                to: target, copy.target.offset + UInt64(page.destination), decodedBytes: page.decodedCount,
+                isVerified: decoding.isVerified)
         }
-        item.pages = first..<(first + pages.count)
+        // Of the others nothing will be heard.
+        item.pages = first..<(decodes?.shaderPageCount ?? first)
     }
 
     func releaseWaitingForSlot() {

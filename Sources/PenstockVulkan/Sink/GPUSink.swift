@@ -171,7 +171,8 @@ final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread 
     // MARK: Capabilities
 
     private static func features(of device: GPUDevice, imports: Bool) -> [Capabilities.Feature] {
-        [
+        let verified = device.decompression.map { ", verified pages by \($0.kind.rawValue)" } ?? ""
+        return [
             .init(
                 "GPU", isAvailable: true, rung: device.name,
                 reason: device.isAdopted ? "the application's device" : "a device of its own"),
@@ -188,7 +189,7 @@ final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread 
                 reason: device.landsDirectly ? "where a buffer has such memory; else staged" : "switched off"),
             .init(
                 "GPU decoding", isAvailable: device.runsShaders,
-                rung: device.runsShaders ? "GDeflate by a compute shader" : "none",
+                rung: device.runsShaders ? "GDeflate by a compute shader" + verified : "none",
                 reason: device.runsShaders
                     ? nil
                     : device.functions.compute == nil
@@ -215,4 +216,6 @@ extension GPUDevice: SinkDevice {
     package func canDecode(_ format: UInt32) -> Bool {
         format == SinkDecoding.gdeflatePage && !isLost && decodePipeline != nil
     }
+
+    package func decompresses(_ format: UInt32) -> Bool { decompression != nil && canDecode(format) }
 }

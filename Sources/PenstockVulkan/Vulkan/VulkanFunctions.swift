@@ -88,6 +88,12 @@ package struct DeviceFunctions: Sendable {
     package let signalSemaphore: PFN_vkSignalSemaphore
     /// Nil without `VK_EXT_external_memory_host`.
     package let getMemoryHostPointerProperties: PFN_vkGetMemoryHostPointerPropertiesEXT?
+    /// Nil without `VK_EXT_memory_decompression`.
+    package let cmdDecompressMemoryEXT: PFN_vkCmdDecompressMemoryEXT?
+    /// Nil without `VK_NV_memory_decompression`.
+    package let cmdDecompressMemoryNV: PFN_vkCmdDecompressMemoryNV?
+    /// Nil below Vulkan 1.2.
+    package let getBufferDeviceAddress: PFN_vkGetBufferDeviceAddress?
     /// Nil where one of them is missing: nothing is decoded on the device then.
     package let compute: ComputeFunctions?
 
@@ -125,6 +131,10 @@ package struct DeviceFunctions: Sendable {
         waitSemaphores = try table.need("vkWaitSemaphores", or: "vkWaitSemaphoresKHR")
         signalSemaphore = try table.need("vkSignalSemaphore", or: "vkSignalSemaphoreKHR")
         getMemoryHostPointerProperties = table.find("vkGetMemoryHostPointerPropertiesEXT")
+        cmdDecompressMemoryEXT = table.find("vkCmdDecompressMemoryEXT")
+        cmdDecompressMemoryNV = table.find("vkCmdDecompressMemoryNV")
+        getBufferDeviceAddress =
+            table.find("vkGetBufferDeviceAddress") ?? table.find("vkGetBufferDeviceAddressKHR")
         compute = try? ComputeFunctions(table)
     }
 }

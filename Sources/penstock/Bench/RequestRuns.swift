@@ -1,5 +1,6 @@
 import Glibc
 import Penstock
+import PenstockArchive
 import PenstockCompression
 import SystemPackage
 
@@ -12,6 +13,8 @@ final class RequestRuns: Sendable {
     private let path: FilePath
     private let chunks: [EncodedChunk]
     private let output: HostBuffer
+    private let archive: StorageArchive
+    private let archivePath: FilePath
 
     /// Writes the corpus to a file in the directory, which goes with the object.
     init(
@@ -26,9 +29,20 @@ final class RequestRuns: Sendable {
         data.withUnsafeBytes { data in output.withUnsafeMutableBytes { $0.copyMemory(from: data) } }
         self.output = output
         chunks = try await queue.write(output[...], to: file, encoding: codec, chunkSize: chunkSize)
+        archivePath = path.removingLastComponent().appending("\(path.lastComponent!).penstock")
+        try await ArchiveWriter(on: queue, codec: codec, chunkSize: chunkSize).write(
+            [ArchiveSource("data", bytes: data)], to: archivePath)
+        archive = try await StorageArchive.open(archivePath, on: queue)
     }
 
-    deinit { _ = path.withPlatformString { unlink($0) } }
+    deinit {
+        for path in [path, archivePath] { _ = path.withPlatformString { unlink($0) } }
+    }
+
+    /// An archive's only entry, every chunk's checksum checked.
+    func readArchive() async throws -> Sample {
+        try await measured { try await self.archive.read(self.archive["data"]!, into: self.output[...]) }
+    }
 
     /// Everything once, in one request.
     func readAtOnce() async throws -> Sample {

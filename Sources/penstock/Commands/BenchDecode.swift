@@ -124,16 +124,18 @@ struct BenchDecode: AsyncParsableCommand {
         let itself = Contestant("the codec in memory, \(cores) cores") { try await inMemory.decode(threads: cores) }
         // The target is for zstd.
         let target = codec is Zstd ? 0.9 : nil
+        let entry = Contestant("an archive's entry") { try await requests.readArchive() }
         let one = Contestant("one request for all") { try await requests.readAtOnce() }
         let many = Contestant("32 tasks, 1 MiB each") { try await requests.read(chunksEach: 16, tasks: 32) }
         let single = Contestant("32 tasks, 64 KiB each") { try await requests.read(chunksEach: 1, tasks: 32) }
-        report.print(
-            try await BenchCase(name, subject: one, baselines: [.init(itself, target: target)]).run(rounds: runs))
-        report.print(
-            try await BenchCase(name + ", 1 MiB", subject: many, baselines: [.init(itself, target: target)])
-                .run(rounds: runs))
-        report.print(
-            try await BenchCase(name + ", 64 KiB", subject: single, baselines: [.init(itself)]).run(rounds: runs))
+        for (form, subject, target) in [
+            (", an archive's entry with checksums", entry, target), (", one request", one, target),
+            (", 1 MiB each", many, nil), (", 64 KiB each", single, nil),
+        ] {
+            report.print(
+                try await BenchCase(name + form, subject: subject, baselines: [.init(itself, target: target)])
+                    .run(rounds: runs))
+        }
     }
 
     private func encode(_ corpus: DecodeCorpus, _ level: Int, _ report: BenchReport) async throws {

@@ -9,6 +9,7 @@ extension GPUFindings.Device {
         table.append(["Vulkan", physical.version])
         for (label, text) in paths { table.append([label, text]) }
         table.append(["import", importInWords])
+        table.append(["GDeflate", physical.gdeflate])
         for (index, size) in physical.heapSizes.enumerated() { table.append(["heap \(index)", Units.bytes(size)]) }
         for type in physical.memoryTypes {
             let properties = type.properties.isEmpty ? "no properties" : type.properties.joined(separator: " ")
@@ -35,6 +36,7 @@ extension GPUFindings.Device {
         let paths: [JSONValue] = paths.map { .object(["destination": .string($0.label), "path": .string($0.text)]) }
         line.append("paths", .array(paths))
         line.append("direct_landing", trial.map { .boolean($0.landsDirectly) } ?? .null)
+        line.append("memory_decompression", physical.memoryDecompression.map { .string($0.rawValue) } ?? .null)
         line.append("import_alignment", physical.importAlignment.map { .integer(Int64($0)) } ?? .null)
         line.append("heaps", .array(physical.heapSizes.map { .integer(Int64(clamping: $0)) }))
         let types: [JSONValue] = physical.memoryTypes.map {

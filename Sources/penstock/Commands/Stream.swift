@@ -83,12 +83,15 @@ struct Stream: AsyncParsableCommand {
         let latency = outcome.latency
         text += "  each MiB      p50 \(time(latency.p50)), p90 \(time(latency.percentile(0.9))), "
         text += "p99 \(time(latency.p99)), at most \(time(latency.max))\n"
-        for (name, work) in [("workers", queue.decodingStatistics.cpu), ("GPU", queue.decodingStatistics.gpu)] {
+        let statistics = queue.decodingStatistics
+        for (name, work) in [("workers", statistics.cpu), ("GPU", statistics.gpu)] {
             guard work.chunks > 0 else { continue }
             let busy = time(work.nanoseconds)
             text += "  on the \(name.padded(to: 7)) \(Units.count(work.chunks)) chunks, "
             text += "\(Units.bytes(work.decodedBytes)) in \(busy)\n"
         }
+        let decompressed = statistics.memoryDecompression.chunks
+        if decompressed > 0 { text += "  of these      \(Units.count(decompressed)) by the GPU's driver\n" }
         if verify {
             text += "  verified      every chunk's checksum"
             if device != nil { text += "; read back from the GPU, \(outcome.different) entries differ" }

@@ -101,6 +101,23 @@ import Testing
         await other.shutdown()
     }
 
+    @Test func neighboursThatClaimMoreTogetherThanThereAreNumbersAreRefused() async throws {
+        let directory = TemporaryDirectory()
+        let path = directory.make("file", count: 10_000)
+        try await withStorageQueue { queue in
+            let file = try await queue.open(path)
+            let buffer = try await queue.allocate(byteCount: 200)
+            let results = await queue.perform(
+                (0..<2).map { index in
+                    let chunk = EncodedChunk(offset: UInt64(index) * 100, count: 100, decodedCount: .max)
+                    return DecodingRequest(
+                        from: file, chunks: [chunk], range: 0..<100, into: buffer[index * 100..<index * 100 + 100],
+                        decoding: LZ4())
+                })
+            for result in results { await expectFailure(.malformedData) { try result.get() } }
+        }
+    }
+
     @Test(arguments: 0..<40)
     func faultsOfADiskNeverChangeBytes(_ round: Int) async throws {
         var random = seededOnce("decoding from a disk with faults")

@@ -39,13 +39,19 @@ struct FakeRig: @unchecked Sendable {
 
     // MARK: Memory
 
-    func allocate(_ size: UInt64, type: UInt32) -> Memory {
+    func allocate(_ size: UInt64, type: UInt32, hasAddresses: Bool = false) -> Memory {
+        var flags = VkMemoryAllocateFlagsInfo()
+        flags.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO
+        flags.flags = VK_MEMORY_ALLOCATE_DEVICE_ADDRESS_BIT.rawValue
         var info = VkMemoryAllocateInfo()
         info.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO
         info.allocationSize = size
         info.memoryTypeIndex = type
         var memory: VkDeviceMemory?
-        precondition(vk.allocateMemory(device, &info, nil, &memory) == VK_SUCCESS)
+        withUnsafePointer(to: &flags) { flags in
+            if hasAddresses { info.pNext = UnsafeRawPointer(flags) }
+            precondition(vk.allocateMemory(device, &info, nil, &memory) == VK_SUCCESS)
+        }
         var bytes: UnsafeMutableRawPointer?
         if fake.configuration.memoryTypes[Int(type)].flags & VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT.rawValue != 0 {
             precondition(vk.mapMemory(device, memory, 0, VK_WHOLE_SIZE, 0, &bytes) == VK_SUCCESS)

@@ -27,17 +27,19 @@ struct RawDevice: @unchecked Sendable {  // handles for any thread; the caller s
     let queue: VkQueue
     let family: UInt32
     let functions: DeviceFunctions
+    private let physical: PhysicalDevice
 
     init(_ gpu: GPUDevice) {
         device = gpu.device
         queue = gpu.queue
         family = gpu.queueFamily
         functions = gpu.functions
+        physical = gpu.physical
     }
 
     // MARK: Objects
 
-    /// A mapped buffer; lavapipe's only memory type has every flag.
+    /// A mapped buffer.
     func makeBuffer(
         _ size: Int,
         usage: VkBufferUsageFlags = VK_BUFFER_USAGE_TRANSFER_SRC_BIT.rawValue
@@ -51,16 +53,21 @@ struct RawDevice: @unchecked Sendable {  // handles for any thread; the caller s
         precondition(functions.createBuffer(device, &info, nil, &buffer) == VK_SUCCESS)
         var needs = VkMemoryRequirements()
         functions.getBufferMemoryRequirements(device, buffer, &needs)
-        let (memory, base) = allocate(needs.size)
+        let (memory, base) = allocate(needs)
         precondition(functions.bindBufferMemory(device, buffer, memory, 0) == VK_SUCCESS)
         return Buffer(
             handle: buffer!, memory: memory, bytes: UnsafeMutableRawBufferPointer(start: base, count: size))
     }
 
-    private func allocate(_ size: UInt64) -> (VkDeviceMemory, UnsafeMutableRawPointer) {
+    private func allocate(_ needs: VkMemoryRequirements) -> (VkDeviceMemory, UnsafeMutableRawPointer) {
         var info = VkMemoryAllocateInfo()
         info.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO
-        info.allocationSize = size
+        info.allocationSize = needs.size
+        let type = physical.memoryType(
+            needs.memoryTypeBits,
+            required: [VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT, VK_MEMORY_PROPERTY_HOST_COHERENT_BIT],
+            wanted: [VK_MEMORY_PROPERTY_HOST_CACHED_BIT])
+        info.memoryTypeIndex = type!.index
         var memory: VkDeviceMemory?
         precondition(functions.allocateMemory(device, &info, nil, &memory) == VK_SUCCESS)
         var base: UnsafeMutableRawPointer?

@@ -24,19 +24,26 @@ struct FakeMachine: Sendable {
     ///
     /// - Parameters:
     ///   - disk: Where files are; nil: where the kernel has them.
+    ///   - isOwned: The device is one of Penstock's own, which is made of all that the fake has.
     ///   - adopting: Changes how the device is adopted: all that the fake has is enabled, and its last family's queue used.
     static func run(
-        _ configuration: FakeVulkan.Configuration = .init(), disk: SimulatedDisk? = nil,
+        _ configuration: FakeVulkan.Configuration = .init(), disk: SimulatedDisk? = nil, isOwned: Bool = false,
         adopting: (inout GPUDevice.Adoption, FakeRig) -> Void = { _, _ in },
         queue: (inout StorageQueue.Configuration) -> Void = { _ in },
         sourceLocation: SourceLocation = #_sourceLocation, _ body: (FakeMachine) async throws -> Void
     ) async throws {
         let rig = try FakeRig(configuration)
         do {
-            let device = try GPUDevice(adopting: adoption(rig, adopting))
+            let device = try isOwned ? owned(rig) : GPUDevice(adopting: adoption(rig, adopting))
             try await run(rig, device, disk, queue, body)
         }
         await expectClean(rig.fake, sourceLocation)
+    }
+
+    private static func owned(_ rig: FakeRig) throws -> GPUDevice {
+        var configuration = GPUDevice.Configuration()
+        configuration.functionLoader = rig.fake.getInstanceProcAddr
+        return try rig.fake.withCurrent { try GPUDevice(configuration) }
     }
 
     static func adoption(
@@ -48,6 +55,9 @@ struct FakeMachine: Sendable {
         adoption.functionLoader = rig.fake.getInstanceProcAddr
         if rig.fake.configuration.hasExternalMemoryHost { adoption.enabled.insert(.externalMemoryHost) }
         if rig.fake.configuration.budget != nil { adoption.enabled.insert(.memoryBudget) }
+        let extensions = rig.fake.configuration.deviceExtensions
+        if extensions.contains("VK_EXT_memory_decompression") { adoption.enabled.insert(.memoryDecompression) }
+        if extensions.contains("VK_NV_memory_decompression") { adoption.enabled.insert(.memoryDecompressionNV) }
         change(&adoption, rig)
         return adoption
     }
