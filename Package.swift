@@ -125,7 +125,7 @@ let package = Package(
         .testTarget(
             name: "PenstockArchiveTests",
             dependencies: [
-                "CTestShims", "Penstock", "PenstockArchive", "PenstockCompression", "TestSupport",
+                "CTestShims", "Penstock", "PenstockArchive", "PenstockCompression", "PenstockTesting", "TestSupport",
                 .product(name: "SystemPackage", package: "swift-system"),
             ],
             swiftSettings: swiftSettings

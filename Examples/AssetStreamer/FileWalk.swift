@@ -22,8 +22,12 @@ final class FileWalk: Sequence, IteratorProtocol {
     func next() -> Found? {
         while true {
             if let directory {
+                errno = 0
                 guard let entry = readdir(directory.stream) else {
+                    // Only this tells the end from a disk that fails.
+                    let problem = Errno(rawValue: errno)
                     leaveDirectory()
+                    if problem.rawValue != 0 { return .unreadable(directory.path, problem) }
                     continue
                 }
                 if let found = look(at: entry, in: directory.path, directory.stream) { return found }

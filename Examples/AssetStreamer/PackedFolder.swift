@@ -36,7 +36,7 @@ struct PackedFolder: Sendable {
         let writer = ArchiveWriter(on: queue, codec: codec)
         try await writer.write(sources, to: path) { progress.set(files: $0.entries, bytes: Int(clamping: $0.bytes)) }
         let duration = ContinuousClock.now - start
-        removeOthers(than: path)
+        removeOthers(than: path, of: folder)
         return made(try await StorageArchive.open(path, on: queue), duration)
     }
 
@@ -77,12 +77,14 @@ struct PackedFolder: Sendable {
     private static func archivePath(of folder: FilePath, _ assets: [String: Asset]) throws -> FilePath {
         let key = assets.reduce(0) { $0 &+ Checksum.of($1.key) &* 31 &+ $1.value.fingerprint }
         let directory = try cacheDirectory()
-        return directory.appending("\(prefix(folder))\(String(key, radix: 16)).penstock")
+        return directory.appending("\(prefix(folder))\(String(key, radix: 16))\(suffix)")
     }
 
     private static func prefix(_ folder: FilePath) -> String {
         "\(folder.lastComponent?.string ?? "root")-\(String(Checksum.of(folder.string), radix: 16))-"
     }
+
+    private static let suffix = ".penstock"
 
     private static func cacheDirectory() throws -> FilePath {
         var directory = FilePath("/tmp")
@@ -103,20 +105,21 @@ struct PackedFolder: Sendable {
     }
 
     /// The archives of what the folder was before.
-    private static func removeOthers(than path: FilePath) {
+    private static func removeOthers(than path: FilePath, of folder: FilePath) {
         let name = path.lastComponent!.string
-        let start = name.prefix { $0 != "." }
-        guard let end = start.lastIndex(of: "-") else { return }
-        let prefix = name[...end]
+        let prefix = prefix(folder)
         let directory = path.removingLastComponent()
         guard let stream = opendir(directory.string) else { return }
         defer { closedir(stream) }
         var old: [String] = []
         while let entry = readdir(stream) {
-            let other = withUnsafePointer(to: &entry.pointee.d_name) {
-                String(cString: UnsafeRawPointer($0).assumingMemoryBound(to: CChar.self))
-            }
-            if other.hasPrefix(prefix), other != name { old.append(other) }
+            // By address: an entry is only as long as its name.
+            let start = UnsafeRawPointer(entry) + MemoryLayout<dirent>.offset(of: \.d_name)!
+            let other = String(cString: start.assumingMemoryBound(to: CChar.self))
+            guard other != name, other.hasPrefix(prefix), other.hasSuffix(suffix) else { continue }
+            // Another folder's name can begin with this one's; what follows is a key alone.
+            let key = other.dropFirst(prefix.count).dropLast(suffix.count)
+            if UInt64(key, radix: 16) != nil { old.append(other) }
         }
         for name in old { unlink(directory.appending(name).string) }
     }

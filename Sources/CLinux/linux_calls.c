@@ -3,11 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/openat2.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -56,19 +58,54 @@ static int openat2_in(int directory, const char *path, uint64_t flags, uint32_t 
     return (int)negated(syscall(SYS_openat2, directory, path, &how, sizeof how));
 }
 
+// Before Linux 5.6 there is no openat2, and a seccomp filter that does not know it may say so either way. A refusal that
+// was meant comes again from whatever is tried instead.
+static bool is_unknown_call(int result) { return result == -ENOSYS || result == -EPERM; }
+
 int linux_openat2(const char *path, uint64_t flags, uint32_t mode, uint64_t resolve) {
-    return openat2_in(AT_FDCWD, path, flags, mode, resolve);
+    int result = openat2_in(AT_FDCWD, path, flags, mode, resolve);
+    if (!is_unknown_call(result) || resolve != 0) return result;
+    return (int)negated(open(path, (int)flags | O_LARGEFILE, mode));
 }
 
-int linux_open_folder_beneath(int directory, const char *path) {
-    return openat2_in(
-        directory, path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
+// What openat2 does with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS, a component at a time.
+static int walk_beneath(int directory, const char *path, int flags, mode_t mode) {
+    int folder = directory;
+    while (true) {
+        size_t length = strcspn(path, "/");
+        bool is_last = path[length] == 0;
+        char component[NAME_MAX + 1];
+        int result;
+        if (length > NAME_MAX) {
+            result = -ENAMETOOLONG;
+        } else {
+            memcpy(component, path, length);
+            component[length] = 0;
+            bool leads_out = length == 0 || strcmp(component, "..") == 0;
+            int how = is_last ? flags : O_PATH | O_DIRECTORY;
+            result = leads_out ? -EXDEV : (int)negated(openat(folder, component, how | O_NOFOLLOW | O_CLOEXEC, mode));
+        }
+        if (folder != directory) close(folder);
+        if (is_last || result < 0) return result;
+        folder = result;
+        path += length + 1;
+    }
 }
 
-int linux_create_beneath(int directory, const char *path) {
-    return openat2_in(
-        directory, path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666,
-        RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
+static int open_beneath(int directory, const char *path, int flags, mode_t mode, bool walks) {
+    int result = -ENOSYS;
+    if (!walks)
+        result = openat2_in(
+            directory, path, (uint64_t)(flags | O_CLOEXEC), mode, RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS);
+    return is_unknown_call(result) ? walk_beneath(directory, path, flags, mode) : result;
+}
+
+int linux_open_folder_beneath(int directory, const char *path, bool walks) {
+    return open_beneath(directory, path, O_PATH | O_DIRECTORY, 0, walks);
+}
+
+int linux_create_beneath(int directory, const char *path, bool walks) {
+    return open_beneath(directory, path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0666, walks);
 }
 
 int linux_open_folder(const char *path) { return (int)negated(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)); }

@@ -17,17 +17,21 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-int test_refuse_io_uring(int error) {
+static int refuse(unsigned call, int error, unsigned flags) {
     struct sock_filter program[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ((unsigned)error & SECCOMP_RET_DATA)),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
     struct sock_fprog filter = {.len = sizeof program / sizeof *program, .filter = program};
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return -errno;
-    return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter) < 0 ? -errno : 0;
+    return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &filter) < 0 ? -errno : 0;
 }
+
+int test_refuse_io_uring(int error) { return refuse(SYS_io_uring_setup, error, 0); }
+
+int test_refuse_openat2(int error) { return refuse(SYS_openat2, error, SECCOMP_FILTER_FLAG_TSYNC); }
 
 int test_mount_tmpfs(const char *directory, uint64_t size) {
     char options[32];

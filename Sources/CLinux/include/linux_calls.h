@@ -28,10 +28,11 @@ typedef struct linux_file_status {
 ssize_t linux_preadv2(int fd, void *address, size_t length, int64_t offset, int flags);
 ssize_t linux_pwritev2(int fd, const void *address, size_t length, int64_t offset, int flags);
 int linux_openat2(const char *path, uint64_t flags, uint32_t mode, uint64_t resolve);
-/// A directory, to be searched and not read, at or below another one; no link on the way is followed. `openat2`.
-int linux_open_folder_beneath(int directory, const char *path);
+/// A directory, to be searched and not read, at or below another one; no link on the way is followed. `openat2`, or where
+/// that is not to be had, or `walks` is set, `openat` for each component.
+int linux_open_folder_beneath(int directory, const char *path, bool walks);
 /// A new file, to be written, below a directory. The same holds, and the umask applies.
-int linux_create_beneath(int directory, const char *path);
+int linux_create_beneath(int directory, const char *path, bool walks);
 /// A directory to be read or synchronized.
 int linux_open_folder(const char *path);
 /// A file without a name in the directory, to be written, and to be named by linux_name_file. The umask applies.

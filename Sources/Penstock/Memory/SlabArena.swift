@@ -142,6 +142,17 @@ package final class SlabArena: Sendable {
     /// Whether a block of this size can ever be had.
     package func canEverHold(_ size: Int) -> Bool { State.footprint(of: size) <= limit }
 
+    /// Whether blocks of these sizes can ever be out at the same time, however they lie.
+    package func canEverHold(together sizes: [Int]) -> Bool {
+        var left = limit
+        for size in sizes {
+            let footprint = State.footprint(of: size)
+            guard footprint <= left else { return false }
+            left -= footprint
+        }
+        return true
+    }
+
     /// Calls back with a block: at once if there is room, else when enough has been returned; with nil when withdrawn.
     /// - Returns: A number to withdraw the call with, or nil if it has been called already.
     package func whenAvailable(_ size: Int, _ resume: @escaping @Sendable (Block?) -> Void) -> UInt64? {

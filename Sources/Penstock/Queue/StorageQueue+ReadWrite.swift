@@ -172,6 +172,9 @@ extension QueueCore {
         arena.take(count).map { HostBuffer(block: $0, count: count, arena: arena) }
     }
 
+    /// Whether buffers of these sizes can ever be had together. A task that asks for one while it holds another needs to know.
+    package func canHoldAtOnce(_ counts: Int...) -> Bool { arena.canEverHold(together: counts) }
+
     func allocate(
         _ count: Int, operation: StorageError.Operation, path: FilePath?
     ) async throws(StorageError) -> HostBuffer {

@@ -10,27 +10,30 @@ extension StorageArchive {
     /// - Parameters:
     ///   - entries: Which; nil: all.
     ///   - folder: The folder, which is made if its parent is there. It may itself be a link.
-    ///   - replaces: Whether files that are there already are replaced; else they are an error,
-    ///     ``ArchiveError/Code/alreadyExists``.
+    ///   - replaces: Whether files that are there already are replaced, each when the new one is complete; else they are an
+    ///     error, ``ArchiveError/Code/alreadyExists``.
     ///   - progress: Called now and then, by one task at a time.
-    /// - Throws: ``ArchiveError``. Files that are complete stay, the one that is not is removed.
+    /// - Throws: ``ArchiveError``. Files that are complete stay, the one that is not is removed, and what it was to replace
+    ///   stays.
     public func extract(
         _ entries: [ArchiveEntry]? = nil, to folder: FilePath, replacing replaces: Bool = false,
+        progress: (@Sendable (ArchiveProgress) -> Void)? = nil
+    ) async throws(ArchiveError) {
+        try await extract(entries, to: folder, replacing: replaces, walking: false, progress: progress)
+    }
+
+    /// - Parameter walks: Whether paths are resolved as where there is no `openat2`, even if there is.
+    package func extract(
+        _ entries: [ArchiveEntry]? = nil, to folder: FilePath, replacing replaces: Bool = false, walking walks: Bool,
         progress: (@Sendable (ArchiveProgress) -> Void)? = nil
     ) async throws(ArchiveError) {
         /// Files are made on a worker, one after the other; what is read ahead is decoded meanwhile.
         func work<T: Sendable>(
             _ body: @escaping @Sendable () throws(ArchiveError) -> T
         ) async throws(ArchiveError) -> T {
-            let result: Result<T, ArchiveError>
-            do throws(StorageError) {
-                result = try await queue.work { Result { () throws(ArchiveError) in try body() } }
-            } catch {
-                throw ArchiveError(error, file: folder, "Files cannot be made")
-            }
-            return try result.get()
+            try await queue.work(on: folder, "Files cannot be made", body)
         }
-        let destination = try await work { () throws(ArchiveError) in try ExtractionFolder(folder) }
+        let destination = try await work { () throws(ArchiveError) in try ExtractionFolder(folder, walking: walks) }
         do throws(ArchiveError) {
             for try await part in contents(of: entries) {
                 guard !Task.isCancelled else { throw ArchiveError.cancelled(folder) }

@@ -1,5 +1,5 @@
 /// Collects a table, entry by entry, in the order of their paths.
-package struct TableBuilder {
+package struct TableBuilder: Sendable {
     private var entries: [UInt8] = []
     private var chunks: [UInt8] = []
     private var paths: [UInt8] = []

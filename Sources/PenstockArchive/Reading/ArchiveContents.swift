@@ -20,16 +20,20 @@ extension StorageArchive {
     ///   - size: Uncompressed bytes that are read and decoded together, and so the most of a part; at least a chunk.
     ///   - readAhead: How many such there are in flight or waiting, at most.
     ///   - priority: How soon they matter; nil: the task's priority.
+    ///   - deadline: When to give up, whatever has been handed out by then.
+    ///   - tag: For ``Penstock/StorageQueue/cancel(tag:mask:)``, which ends the sequence with an error once it comes to a read
+    ///     that was cancelled.
     public func contents(
-        of entries: [ArchiveEntry]? = nil, size: Int = 1 << 20, readAhead: Int = 4, priority: StoragePriority? = nil
+        of entries: [ArchiveEntry]? = nil, size: Int = 1 << 20, readAhead: Int = 4, priority: StoragePriority? = nil,
+        deadline: ContinuousClock.Instant? = nil, tag: UInt64 = 0
     ) -> ArchiveContents {
         ArchiveContents(
             archive: self, entries: entries ?? Array(self.entries), size: max(1, size), readAhead: max(1, readAhead),
-            priority: priority)
+            priority: priority, deadline: deadline, tag: tag)
     }
 }
 
-/// The sequence that ``StorageArchive/contents(of:size:readAhead:priority:)`` returns.
+/// The sequence that ``StorageArchive/contents(of:size:readAhead:priority:deadline:tag:)`` returns.
 public struct ArchiveContents: AsyncSequence, Sendable {
     /// A part of an entry.
     public struct Element: Sendable {
@@ -59,6 +63,8 @@ public struct ArchiveContents: AsyncSequence, Sendable {
     let size: Int
     let readAhead: Int
     let priority: StoragePriority?
+    let deadline: ContinuousClock.Instant?
+    let tag: UInt64
 
     /// Starts with the first entry.
     public func makeAsyncIterator() -> Iterator { Iterator(self) }
@@ -99,7 +105,7 @@ public struct ArchiveContents: AsyncSequence, Sendable {
             self.contents = contents
             plan = ReadingPlan(contents.entries, runSize: contents.size)
             progress = ArchiveProgress(
-                entryCount: contents.entries.count, byteCount: contents.entries.reduce(0) { $0 + $1.size })
+                entryCount: contents.entries.count, byteCount: contents.entries.sum(\.size))
         }
 
         deinit { reads.forEach { $0.cancel() } }
@@ -162,11 +168,11 @@ public struct ArchiveContents: AsyncSequence, Sendable {
         }
 
         private func start(_ run: ReadingPlan.Run, into buffer: HostBuffer) {
-            let (queue, priority) = (contents.archive.queue, contents.priority)
+            let contents = contents
             reads.append(
                 Task(priority: Task.currentPriority) {
                     do throws(ArchiveError) {
-                        try await run.read(into: buffer, on: queue, priority: priority)
+                        try await run.read(into: buffer, for: contents)
                         return .success(Arrived(run: run, buffer: buffer))
                     } catch {
                         return .failure(error)
@@ -187,19 +193,22 @@ public struct ArchiveContents: AsyncSequence, Sendable {
 extension ReadingPlan.Run {
     /// Reads all of the run; its buffer has as many bytes.
     fileprivate func read(
-        into buffer: HostBuffer, on queue: StorageQueue, priority: StoragePriority?
+        into buffer: HostBuffer, for contents: ArchiveContents
     ) async throws(ArchiveError) {
         var requests: [DecodingRequest] = []
         var entries: [ArchiveEntry] = []
         var place = 0
         for part in parts where part.count > 0 {
             let slice = buffer[place..<place + part.count]
-            requests.append(
-                try part.entry.layer.request(part.entry, part.chunks, into: .host(slice), priority: priority))
+            var request = try part.entry.layer.request(
+                part.entry, part.chunks, into: .host(slice), priority: contents.priority)
+            request.deadline = contents.deadline
+            request.tag = contents.tag
+            requests.append(request)
             entries.append(part.entry)
             place += part.count
         }
-        for (result, entry) in zip(await queue.perform(requests), entries) {
+        for (result, entry) in zip(await contents.archive.queue.perform(requests), entries) {
             if case .failure(let error) = result { throw entry.layer.error(error, entry) }
         }
     }

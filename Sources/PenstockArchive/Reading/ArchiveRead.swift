@@ -21,30 +21,41 @@ public struct ArchiveRead: Sendable {
     public let offset: UInt64
     /// How soon it matters; nil: the task's priority.
     public var priority: StoragePriority?
+    /// When to give up. A chunk that is being decoded is finished first.
+    public var deadline: ContinuousClock.Instant?
+    /// For ``Penstock/StorageQueue/cancel(tag:mask:)``.
+    public var tag: UInt64
     /// Where to decode; nil: as the queue's policy says.
     public var processor: DecodingPolicy.Processor?
     let place: Place
 
     /// A read into host memory: as many bytes as the slice has, or as the entry has left.
     public init(
-        _ entry: ArchiveEntry, at offset: UInt64 = 0, into slice: HostBuffer.Slice, priority: StoragePriority? = nil
+        _ entry: ArchiveEntry, at offset: UInt64 = 0, into slice: HostBuffer.Slice, priority: StoragePriority? = nil,
+        deadline: ContinuousClock.Instant? = nil, tag: UInt64 = 0
     ) {
-        self.init(entry, offset, .host(slice), priority)
+        self.init(entry, offset, .host(slice), priority, deadline, tag)
     }
 
     /// A read into a device's memory, such as a slice of a GPU's buffer or parts of its image: as many bytes as it has, which
     /// the entry must have.
     public init(
-        _ entry: ArchiveEntry, at offset: UInt64 = 0, into memory: some DeviceMemory, priority: StoragePriority? = nil
+        _ entry: ArchiveEntry, at offset: UInt64 = 0, into memory: some DeviceMemory, priority: StoragePriority? = nil,
+        deadline: ContinuousClock.Instant? = nil, tag: UInt64 = 0
     ) {
-        self.init(entry, offset, .device(memory), priority)
+        self.init(entry, offset, .device(memory), priority, deadline, tag)
     }
 
-    private init(_ entry: ArchiveEntry, _ offset: UInt64, _ place: Place, _ priority: StoragePriority?) {
+    private init(
+        _ entry: ArchiveEntry, _ offset: UInt64, _ place: Place, _ priority: StoragePriority?,
+        _ deadline: ContinuousClock.Instant?, _ tag: UInt64
+    ) {
         self.entry = entry
         self.offset = offset
         self.place = place
         self.priority = priority
+        self.deadline = deadline
+        self.tag = tag
     }
 
     /// The request for the chunks that have bytes of the part; nil: it has no bytes.
@@ -71,6 +82,8 @@ public struct ArchiveRead: Sendable {
         }
         var request = try entry.layer.request(
             entry, first..<last + 1, skip..<skip + count, into: place, priority: priority)
+        request.deadline = deadline
+        request.tag = tag
         request.processor = processor
         return request
     }

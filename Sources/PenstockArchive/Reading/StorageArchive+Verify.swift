@@ -50,7 +50,8 @@ extension StorageArchive {
     ///   - progress: Called now and then, with bytes as they are stored.
     ///   - report: Called with each damage, in the order of the file.
     /// - Returns: How many damages there were.
-    /// - Throws: ``ArchiveError/Code/cancelled``; ``ArchiveError/Code/storage`` where there is no memory.
+    /// - Throws: ``ArchiveError/Code/cancelled``; ``ArchiveError/Code/storage`` where it is the machine or the queue, and not
+    ///   the archive, that is to blame: without memory or threads, nothing can be said of the bytes.
     @discardableResult
     public func verify(
         decoding decodes: Bool = true, progress: (@Sendable (ArchiveProgress) -> Void)? = nil,
@@ -59,7 +60,7 @@ extension StorageArchive {
         let threads = Int(linux_online_processors())
         var state = ArchiveProgress()
         state.entryCount = layers.reduce(0) { $0 + $1.table.count }
-        state.byteCount = layers.reduce(0) { $0 + $1.table.header.tableOffset }
+        state.byteCount = layers.sum(\.table.header.tableOffset)
         var damages = 0
         for layer in layers {
             var spans = VerifiedSpans(layer.table)
@@ -119,6 +120,29 @@ private struct VerifiedSpan: Sendable {
     /// The entry before the span.
     var entryBefore: Int?
     var entriesEnded = 0
+
+    /// Each chunk, and what lies between two, by itself.
+    var parts: [VerifiedSpan] {
+        var parts: [VerifiedSpan] = []
+        var (position, entryBefore) = (start, entryBefore)
+        func addPadding(upTo end: UInt64) {
+            guard position < end else { return }
+            parts.append(VerifiedSpan(start: position, end: end, entryBefore: entryBefore))
+        }
+        for item in items {
+            addPadding(upTo: item.chunk.offset)
+            position = item.chunk.offset + UInt64(item.chunk.count)
+            parts.append(VerifiedSpan(start: item.chunk.offset, end: position, items: [item]))
+            entryBefore = item.entry
+        }
+        addPadding(upTo: end)
+        return parts
+    }
+}
+
+extension StorageError {
+    /// Whether it says something of the bytes, and nothing of the queue or the machine.
+    fileprivate var isOfTheBytes: Bool { [.io, .malformedData, .checksumMismatch].contains(code) }
 }
 
 /// Cuts an archive into spans that cover every byte before its table, and after its header.
@@ -177,31 +201,32 @@ extension ArchiveLayer {
             let read = try await queue.read(from: file, at: span.start, into: buffer[0..<count])
             return try await queue.work { self.damages(in: span, buffer, count: read, decodes: decodes) }
         } catch {
-            if [.cancelled, .queueClosed].contains(error.code) {
-                throw ArchiveError(error, file: file.path, "The work was cancelled")
-            }
+            guard error.isOfTheBytes else { throw failed(error) }
             return try await unreadable(span, buffer, decodes: decodes)
         }
     }
 
-    /// Reads chunk by chunk what could not be read at once: the neighbour of a bad block may be good.
+    private func failed(_ error: StorageError) -> ArchiveError {
+        ArchiveError(error, file: file.path, "The archive cannot be verified")
+    }
+
+    /// Reads bit by bit what could not be read at once: the neighbour of a bad block may be good.
     private func unreadable(
         _ span: VerifiedSpan, _ buffer: HostBuffer, decodes: Bool
     ) async throws(ArchiveError) -> [ArchiveDamage] {
         var damages: [ArchiveDamage] = []
-        for item in span.items {
-            var part = VerifiedSpan(start: item.chunk.offset, end: item.chunk.offset + UInt64(item.chunk.count))
-            part.items = [item]
-            let found = part
+        for part in span.parts {
+            let count = Int(part.end - part.start)
             do throws(StorageError) {
-                let read = try await queue.read(from: file, at: part.start, into: buffer[0..<item.chunk.count])
-                damages += try await queue.work { self.damages(in: found, buffer, count: read, decodes: decodes) }
+                let read = try await queue.read(from: file, at: part.start, into: buffer[0..<count])
+                damages += try await queue.work { self.damages(in: part, buffer, count: read, decodes: decodes) }
             } catch {
-                if [.cancelled, .queueClosed].contains(error.code) {
-                    throw ArchiveError(error, file: file.path, "The work was cancelled")
-                }
+                guard error.isOfTheBytes else { throw failed(error) }
+                let what = part.items.isEmpty ? "bytes between chunks" : "a chunk"
                 damages.append(
-                    damage(.unreadable, part.start, item.chunk.count, item.entry, "a chunk cannot be read: \(error)"))
+                    damage(
+                        .unreadable, part.start, count, part.items.first?.entry ?? part.entryBefore,
+                        "\(what) cannot be read: \(error)"))
             }
         }
         return damages

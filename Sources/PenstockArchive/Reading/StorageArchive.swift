@@ -80,7 +80,12 @@ public struct StorageArchive: Sendable {
         if let problem = Overlay.problem(layers.map(\.table.header)) {
             throw ArchiveError(problem.code, file: paths[problem.index], problem.message)
         }
-        return StorageArchive(storage: try Storage(layers))
+        let checked = layers
+        let storage = try await queue.work(on: paths[0], "The archive's table cannot be checked") {
+            () throws(ArchiveError) in
+            try Storage(checked)
+        }
+        return StorageArchive(storage: storage)
     }
 
     /// The entries, in the order of their paths.
@@ -155,7 +160,7 @@ public struct StorageArchive: Sendable {
 }
 
 extension ArchiveTable {
-    /// Bytes read at a time: a table that is not as large as it says is found out before there is memory for all of it.
+    /// Bytes read at a time.
     private static let pieceSize = 1 << 20
 
     fileprivate static func read(
@@ -182,12 +187,19 @@ extension ArchiveTable {
         let start = buffer[0..<headerCount].withUnsafeBytes { Array($0) }
         let header = try ArchiveHeader(start.span.bytes, fileSize: fileSize, limits: options.limits)
         var table: [UInt8] = []
+        // The file has as many. Growing would copy all of it again and again, on a thread that is not for that.
+        table.reserveCapacity(Int(header.tableSize))
         while table.count < Int(header.tableSize) {
             let wanted = min(Int(header.tableSize) - table.count, pieceSize)
             let count = try await read(at: header.tableOffset + UInt64(table.count), wanted)
             guard count > 0 else { break }
             buffer[0..<count].withUnsafeBytes { table.append(contentsOf: $0) }
         }
-        return (file, try ArchiveTable(table, header: header, limits: options.limits))
+        let bytes = table
+        let checked = try await queue.work(on: path, "The archive's table cannot be checked") {
+            () throws(ArchiveError) in
+            try ArchiveTable(bytes, header: header, limits: options.limits)
+        }
+        return (file, checked)
     }
 }

@@ -12,8 +12,8 @@ public struct ArchiveFolder: Sendable {
         case special = "special files"
         /// A name that is not UTF-8, which an archive's paths are.
         case notUTF8 = "names that are not UTF-8"
-        /// The file that was to be left out.
-        case excluded = "the archive itself"
+        /// One of the files that were to be left out.
+        case excluded = "archives being made or patched"
     }
 
     /// What to pack, by path.
@@ -25,14 +25,14 @@ public struct ArchiveFolder: Sendable {
     ///
     /// - Parameters:
     ///   - folder: The folder. It may be a symbolic link to one; what is in it may not.
-    ///   - excluded: A file to leave out, such as the archive that is to be replaced; by whatever path.
+    ///   - excluded: Files to leave out, such as the archive that is to be replaced and those that it is a patch of; by
+    ///     whatever paths.
     /// - Throws: ``ArchiveError/Code/storage`` for a folder that cannot be read, ``ArchiveError/Code/invalidPath`` for a path
     ///   that is too long.
-    public init(_ folder: FilePath, excluding excluded: FilePath? = nil) throws(ArchiveError) {
-        var excludedFile: stat?
-        if let excluded {
+    public init(_ folder: FilePath, excluding excluded: [FilePath] = []) throws(ArchiveError) {
+        let excluded = excluded.compactMap { path in
             var status = stat()
-            if excluded.withPlatformString({ stat($0, &status) }) == 0 { excludedFile = status }
+            return path.withPlatformString { stat($0, &status) } == 0 ? status : nil
         }
         // Folders yet to be seen, by their path within the archive.
         var pending = [""]
@@ -42,16 +42,27 @@ public struct ArchiveFolder: Sendable {
                 throw Self.error(path, "The folder cannot be read", errno)
             }
             defer { closedir(stream) }
-            while let entry = readdir(stream) {
-                try look(at: entry, in: next, path, dirfd(stream), excludedFile, &pending)
+            while let entry = try Self.nextEntry(of: stream, path) {
+                try look(at: entry, in: next, path, dirfd(stream), excluded, &pending)
             }
         }
         sources.sort { EntryPath.precedes($0.path, $1.path) }
     }
 
+    /// The next entry of an open folder; nil at its end, which only `errno` tells from a disk that fails.
+    package static func nextEntry(
+        of stream: OpaquePointer, _ path: FilePath
+    ) throws(ArchiveError) -> UnsafeMutablePointer<dirent>? {
+        errno = 0
+        if let entry = readdir(stream) { return entry }
+        let code = errno
+        guard code == 0 else { throw Self.error(path, "The folder cannot be read", code) }
+        return nil
+    }
+
     private mutating func look(
         at entry: UnsafeMutablePointer<dirent>, in parent: String, _ folder: FilePath, _ descriptor: Int32,
-        _ excluded: stat?, _ pending: inout [String]
+        _ excluded: [stat], _ pending: inout [String]
     ) throws(ArchiveError) {
         // By address: an entry is only as long as its name, and a copy of the whole struct would read past it.
         let name = UnsafeRawPointer(entry).advanced(by: MemoryLayout<dirent>.offset(of: \.d_name)!)
@@ -74,7 +85,7 @@ public struct ArchiveFolder: Sendable {
         }
         let path = parent.isEmpty ? text : parent + "/" + text
         if kind == S_IFDIR { return pending.append(path) }
-        if let excluded, excluded.st_ino == status.st_ino, excluded.st_dev == status.st_dev {
+        if excluded.contains(where: { $0.st_ino == status.st_ino && $0.st_dev == status.st_dev }) {
             skipped[.excluded, default: 0] += 1
             return
         }

@@ -7,11 +7,21 @@ package import SystemPackage
 ///
 /// Used by one task at a time.
 package final class ArchiveOutput: @unchecked Sendable {  // handed from task to task, never shared
+    /// Open until the output goes.
+    private final class Descriptor: Sendable {
+        let number: Int32
+        init(_ number: Int32) { self.number = number }
+        deinit { _ = linux_close(number) }
+    }
+
     let path: FilePath
     private let queue: StorageQueue
     private let file: StorageFile
+    /// Of the folder, whose list of names has to get to the disk. Opened first: what cannot be had is best known before
+    /// everything is packed.
+    private let folder: Descriptor
     /// Of a file without a name.
-    private var unnamed: Int32?
+    private let unnamed: Descriptor?
     /// The name until it is complete, if it has one.
     private var draft: FilePath?
     private let buffer: HostBuffer
@@ -19,13 +29,15 @@ package final class ArchiveOutput: @unchecked Sendable {  // handed from task to
     private var flushed: UInt64 = 0
 
     /// Small chunks are collected, so that one write has many.
-    private static let bufferSize = 1 << 20
+    static let bufferSize = 1 << 20
 
     package var position: UInt64 { flushed + UInt64(filled) }
 
-    /// - Parameter mayBeUnnamed: False where every file has to have a name, as on some network file systems.
+    /// - Parameters:
+    ///   - mayBeUnnamed: False where every file has to have a name, as on some network file systems.
+    ///   - descriptors: Where a process finds its open files; without it, a file without a name cannot get one.
     package init(
-        _ path: FilePath, on queue: StorageQueue, mayBeUnnamed: Bool = true
+        _ path: FilePath, on queue: StorageQueue, mayBeUnnamed: Bool = true, descriptors: FilePath = "/proc/self/fd"
     ) async throws(StorageError) {
         guard path.lastComponent?.kind == .regular else {
             throw StorageError(.invalidArgument, .open, path: path, message: "the path names no file")
@@ -33,38 +45,55 @@ package final class ArchiveOutput: @unchecked Sendable {  // handed from task to
         self.path = path
         self.queue = queue
         let folder = Self.folder(of: path)
-        let descriptor =
-            mayBeUnnamed
-            ? try await queue.work { folder.withPlatformString { linux_temporary_file($0) } } : -EOPNOTSUPP
-        if descriptor >= 0 {
+        self.folder = try await Self.open(folder, on: queue) { linux_open_folder($0) }
+        if mayBeUnnamed, let (descriptor, file) = try await Self.openUnnamed(in: folder, descriptors, on: queue) {
             unnamed = descriptor
-            do throws(StorageError) {
-                file = try await queue.open(FilePath("/proc/self/fd/\(descriptor)"), .readWrite, caching: .buffered)
-                buffer = try await queue.allocate(byteCount: Self.bufferSize)
-            } catch {
-                _ = linux_close(descriptor)
-                throw error
-            }
-        } else if [EOPNOTSUPP, EISDIR, EINVAL, ENOSYS].contains(-descriptor) {
-            let draft = Self.draftName(for: path)
-            file = try await queue.open(draft, [.readWrite, .create, .exclusive], caching: .buffered)
-            self.draft = draft
-            do throws(StorageError) {
-                buffer = try await queue.allocate(byteCount: Self.bufferSize)
-            } catch {
-                unlink(draft.string)
-                throw error
-            }
+            draft = nil
+            self.file = file
         } else {
-            throw StorageError(errno: -descriptor, .open, path: folder)
+            let draft = folder.appending(Self.draftName)
+            unnamed = nil
+            self.draft = draft
+            file = try await queue.open(draft, [.readWrite, .create, .exclusive], caching: .buffered)
+        }
+        do throws(StorageError) {
+            buffer = try await queue.allocate(byteCount: Self.bufferSize)
+        } catch {
+            if let draft { _ = draft.withPlatformString { unlink($0) } }
+            throw error
         }
         // Room for the header, which is known at the end.
         filled = ArchiveFormat.headerSize
         buffer.withUnsafeMutableBytes { _ = $0.initializeMemory(as: UInt8.self, repeating: 0) }
     }
 
-    deinit {
-        if let unnamed { _ = linux_close(unnamed) }
+    private static func open(
+        _ path: FilePath, on queue: StorageQueue, by call: @escaping @Sendable (UnsafePointer<CChar>) -> Int32
+    ) async throws(StorageError) -> Descriptor {
+        let number = try await queue.work { path.withPlatformString { call($0) } }
+        guard number >= 0 else { throw StorageError(errno: -number, .open, path: path) }
+        return Descriptor(number)
+    }
+
+    /// A file without a name; nil where the file system has none, or the process cannot find it again.
+    private static func openUnnamed(
+        in folder: FilePath, _ descriptors: FilePath, on queue: StorageQueue
+    ) async throws(StorageError) -> (Descriptor, StorageFile)? {
+        let descriptor: Descriptor
+        do throws(StorageError) {
+            descriptor = try await open(folder, on: queue) { linux_temporary_file($0) }
+        } catch {
+            guard [EOPNOTSUPP, EISDIR, EINVAL, ENOSYS].contains(error.errno?.rawValue) else { throw error }
+            return nil
+        }
+        do throws(StorageError) {
+            let path = descriptors.appending("\(descriptor.number)")
+            let file = try await queue.open(path, .readWrite, caching: .buffered)
+            return (descriptor, file)
+        } catch {
+            guard [.notFound, .permissionDenied].contains(error.code) else { throw error }
+            return nil
+        }
     }
 
     private static func folder(of path: FilePath) -> FilePath {
@@ -72,11 +101,10 @@ package final class ArchiveOutput: @unchecked Sendable {  // handed from task to
         return folder.isEmpty ? "." : folder
     }
 
-    /// A name that nobody has by chance, in the same folder, for a name can only be moved within one file system.
-    private static func draftName(for path: FilePath) -> FilePath {
-        let suffix = String(UInt64.random(in: 0 ... .max), radix: 36)
-        // A long name leaves no room for more.
-        return folder(of: path).appending(".penstock-\(getpid())-\(suffix).partial")
+    /// A name that nobody has by chance; of a length of its own, for one that is long already leaves no room for more. To be
+    /// used in the file's own folder, for a name can only be moved within one file system.
+    static var draftName: String {
+        ".penstock-\(getpid())-\(String(UInt64.random(in: 0 ... .max), radix: 36)).partial"
     }
 
     /// Adds the bytes at a multiple of the alignment; returns where they begin.
@@ -153,15 +181,23 @@ package final class ArchiveOutput: @unchecked Sendable {  // handed from task to
         } catch {
             throw ArchiveError(error, file: path, "The archive cannot be written")
         }
-        let (path, unnamed, draft) = (path, unnamed, draft)
-        let code: Int32
+        let (path, unnamed, draft, folder) = (path, unnamed, draft, folder)
+        let outcome: Publication
         do throws(StorageError) {
-            code = try await queue.work { Self.publish(unnamed, draft, as: path) }
+            outcome = try await queue.work { Self.publish(unnamed, draft, as: path, in: folder) }
         } catch {
             throw ArchiveError(error, file: path, "The archive cannot be given its name")
         }
         self.draft = nil
-        guard code == 0 else { throw ArchiveError(errno: code, path, .open, "The archive cannot be given its name") }
+        switch outcome {
+        case .durable: return
+        case .refused(let code): throw ArchiveError(errno: code, path, .open, "The archive cannot be given its name")
+        case .unconfirmed(let code):
+            throw ArchiveError(
+                errno: code, path, .sync,
+                "The archive is complete and has its name, but the disk does not confirm the name: after a crash it may be "
+                    + "gone")
+        }
     }
 
     /// Drops what has been written. At once, for a task that has been cancelled cannot have others work for it.
@@ -171,33 +207,41 @@ package final class ArchiveOutput: @unchecked Sendable {  // handed from task to
         _ = draft.withPlatformString { unlink($0) }
     }
 
-    /// Returns an errno, or 0. The name leads to the old archive or to the new one, at any time and after a crash.
-    private static func publish(_ unnamed: Int32?, _ draft: FilePath?, as path: FilePath) -> Int32 {
+    /// What has come of giving the archive its name.
+    private enum Publication: Sendable {
+        case durable
+        /// It has no name, and what was there before is there still.
+        case refused(errno: Int32)
+        /// It has its name, and it is not known whether the disk has it, too.
+        case unconfirmed(errno: Int32)
+    }
+
+    /// The name leads to the old archive or to the new one, at any time and after a crash.
+    private static func publish(
+        _ unnamed: Descriptor?, _ draft: FilePath?, as path: FilePath, in folder: Descriptor
+    ) -> Publication {
         var draft = draft
         if let unnamed {
-            var result = path.withPlatformString { linux_name_file(unnamed, $0) }
+            var result = path.withPlatformString { linux_name_file(unnamed.number, $0) }
             if result == -EEXIST {
                 // Linking never replaces; renaming does.
-                let name = draftName(for: path)
+                let name = Self.folder(of: path).appending(draftName)
                 draft = name
-                result = name.withPlatformString { linux_name_file(unnamed, $0) }
+                result = name.withPlatformString { linux_name_file(unnamed.number, $0) }
             }
-            if result < 0 { return -result }
+            if result < 0 { return .refused(errno: -result) }
         }
         if let draft {
             let result = draft.withPlatformString { from in path.withPlatformString { rename(from, $0) } }
             if result < 0 {
                 let code = errno
                 _ = draft.withPlatformString { unlink($0) }
-                return code
+                return .refused(errno: code)
             }
         }
         // The name, too, must be on the disk.
-        let folder = folder(of: path).withPlatformString { linux_open_folder($0) }
-        guard folder >= 0 else { return -folder }
-        defer { _ = linux_close(folder) }
-        let result = linux_fsync(folder, false)
+        let result = linux_fsync(folder.number, false)
         // Some file systems cannot, and need not.
-        return [0, EINVAL, EROFS, EOPNOTSUPP].contains(-result) ? 0 : -result
+        return [0, EINVAL, EROFS, EOPNOTSUPP].contains(-result) ? .durable : .unconfirmed(errno: -result)
     }
 }

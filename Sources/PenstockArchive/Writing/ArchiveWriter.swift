@@ -11,8 +11,9 @@ public import SystemPackage
 /// try await writer.write(folder.sources, to: "assets.penstock")
 /// ```
 ///
-/// The same sources and the same codec give the same bytes, whatever the machine and however many processors it has. An
-/// archive appears under its name when it is complete and on the disk, or not at all.
+/// The same sources and the same codec give the same bytes, whatever the machine and however many processors it has. Where
+/// the codec is a library's, as of zstd, LZ4 and deflate, that holds for one version of the library: another may encode the
+/// same content otherwise. An archive appears under its name when it is complete and on the disk, or not at all.
 public struct ArchiveWriter: Sendable {
     /// The queue that reads the sources and writes the archive.
     public let queue: StorageQueue
@@ -26,6 +27,8 @@ public struct ArchiveWriter: Sendable {
     /// For each processor: enough that none ever waits because one chunk takes long, and few enough to be forgotten beside
     /// the table.
     private static let windowPerProcessor = 6
+    /// On however many processors: each chunk may have a file open, and programs have 1024 of them by default.
+    private static let largestWindow = 512
 
     /// A chunk without a codec of its own mind: large enough to be read at a disk's full speed.
     private static let plainChunkSize = 256 << 10
@@ -39,8 +42,10 @@ public struct ArchiveWriter: Sendable {
         self.queue = queue
         self.codec = codec
         self.chunkSize = chunkSize ?? codec?.chunkSize ?? Self.plainChunkSize
-        window = Self.windowPerProcessor * Int(linux_online_processors())
+        window = Self.window(processors: Int(linux_online_processors()))
     }
+
+    package static func window(processors: Int) -> Int { min(windowPerProcessor * processors, largestWindow) }
 
     /// What has been written.
     public struct Summary: Sendable, Hashable {
@@ -66,7 +71,9 @@ public struct ArchiveWriter: Sendable {
     ///   - base: What the archive is to be a patch of: then only what differs is written, and what is not among the sources
     ///     is deleted.
     ///   - progress: Called now and then, by one task at a time. It must be quick.
-    /// - Throws: ``ArchiveError``. Nothing is left behind then.
+    /// - Throws: ``ArchiveError``. Nothing is left behind then, and what was there before is there still; except where the
+    ///   disk fails at the very last, when the archive has got its name. Then it is there, complete, and the error says that
+    ///   the disk does not confirm the name.
     @discardableResult
     public func write(
         _ sources: [ArchiveSource], to path: FilePath, over base: StorageArchive? = nil,

@@ -28,6 +28,7 @@ struct Packing: Sendable {
     private typealias Outcome = (index: Int, result: Result<PackedChunk?, ArchiveError>)
 
     func run(baseIdentity: UInt64?) async throws(ArchiveError) -> ArchiveWriter.Summary {
+        try checkMemory()
         var assembly = Assembly(plan, writer)
         var cursor = Cursor(plan, writer)
         let failure: ArchiveError? = await withTaskGroup(of: Outcome.self) { group in
@@ -44,17 +45,38 @@ struct Packing: Sendable {
         return try await assembly.finish(output, baseIdentity: baseIdentity)
     }
 
+    /// The output's buffer is held while memory for a chunk is waited for: a queue that cannot hold both would never go on.
+    private func checkMemory() throws(ArchiveError) {
+        let largest = min(plan.largestSource, UInt64(writer.chunkSize))
+        guard largest > 0 else { return }
+        let room = PackedChunk.room(for: Int(largest), writer.codec)
+        guard writer.queue.core.canHoldAtOnce(room, ArchiveOutput.bufferSize) else {
+            throw ArchiveError(
+                StorageError(.memoryLimit, .allocate, length: room), file: output.path,
+                "There is no memory to encode a chunk with")
+        }
+    }
+
     private func pump(
         _ cursor: inout Cursor, _ assembly: inout Assembly, _ group: inout TaskGroup<Outcome>
     ) async throws(ArchiveError) {
         var (started, written) = (0, 0)
         var ready: [Int: PackedChunk?] = [:]
+        var waiting: Cursor.Job?
         while true {
-            while started - written < writer.window, let job = cursor.next() {
+            while started - written < writer.window, let job = waiting ?? cursor.next() {
+                waiting = job
+                // Memory is taken here and in order: chunks further ahead must not hold what the next one waits for.
+                var buffer: HostBuffer?
+                if job.count > 0 {
+                    buffer = try await memory(for: job, isOldest: started == written)
+                    guard buffer != nil else { break }
+                }
+                waiting = nil
                 let index = started
                 started += 1
                 group.addTask {
-                    let result = await result { () async throws(ArchiveError) in try await pack(job) }
+                    let result = await result { () async throws(ArchiveError) in try await pack(job, in: buffer) }
                     return (index, result)
                 }
             }
@@ -69,8 +91,19 @@ struct Packing: Sendable {
         }
     }
 
+    /// Memory to read and encode a chunk in; nil: there is none now, and older chunks will return some.
+    private func memory(for job: Cursor.Job, isOldest: Bool) async throws(ArchiveError) -> HostBuffer? {
+        let count = PackedChunk.room(for: job.count, writer.codec)
+        guard isOldest else { return writer.queue.core.allocateNow(count) }
+        do throws(StorageError) {
+            return try await writer.queue.allocate(byteCount: count)
+        } catch {
+            throw ArchiveError(error, entry: job.source?.path, "There is no memory to encode a chunk with")
+        }
+    }
+
     /// Reads and encodes a chunk.
-    private func pack(_ job: Cursor.Job) async throws(ArchiveError) -> PackedChunk? {
+    private func pack(_ job: Cursor.Job, in buffer: HostBuffer?) async throws(ArchiveError) -> PackedChunk? {
         guard let source = job.source else { return nil }
         let reader: SourceReader
         if let shared = job.reader {
@@ -78,14 +111,8 @@ struct Packing: Sendable {
         } else {
             reader = try await SourceReader(source, on: writer.queue)
         }
-        guard job.count > 0 else { return nil }
+        guard let buffer else { return nil }
         let codec = writer.codec
-        let buffer: HostBuffer
-        do throws(StorageError) {
-            buffer = try await writer.queue.allocate(byteCount: PackedChunk.room(for: job.count, codec))
-        } catch {
-            throw ArchiveError(error, entry: source.path, "There is no memory to encode a chunk with")
-        }
         try await reader.read(at: job.offset, into: buffer[0..<job.count])
         let count = job.count
         let result: Result<PackedChunk, CodecError>
@@ -226,7 +253,10 @@ private struct Assembly {
 
     func finish(_ output: ArchiveOutput, baseIdentity: UInt64?) async throws(ArchiveError) -> ArchiveWriter.Summary {
         let tableOffset = ArchiveFormat.aligned(output.position, to: ArchiveFormat.alignment)
-        let (header, table) = builder.finished(at: tableOffset, baseIdentity: baseIdentity)
+        let builder = builder
+        let (header, table) = try await writer.queue.work(on: output.path, "The archive's table cannot be made") {
+            builder.finished(at: tableOffset, baseIdentity: baseIdentity)
+        }
         let limits = ArchiveLimits()
         guard header.tableSize <= limits.tableBytes, header.entryCount <= limits.entries else {
             throw ArchiveError(.limitExceeded, file: output.path, "There is more than readers take by default")

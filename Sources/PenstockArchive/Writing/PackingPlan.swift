@@ -16,13 +16,17 @@ struct PackingPlan: Sendable {
 
     private(set) var items: [Item]
     private(set) var byteCount: UInt64 = 0
+    /// The uncompressed bytes of the largest source.
+    private(set) var largestSource: UInt64 = 0
 
     init(all sources: [ArchiveSource]) { self.init(items: sources.map { .source($0) }) }
 
     private init(items: [Item]) {
         self.items = items
-        byteCount = items.reduce(0) { sum, item in
-            if case .source(let source) = item { sum + source.size } else { sum }
+        for case .source(let source) in items {
+            // What sparse files claim can add up to more than there are numbers for.
+            byteCount = byteCount.addingSaturated(source.size)
+            largestSource = max(largestSource, source.size)
         }
     }
 
@@ -79,7 +83,7 @@ struct PackingPlan: Sendable {
 }
 
 extension StorageArchive {
-    /// Bytes compared at a time.
+    /// Bytes compared at a time, unless a chunk has more.
     private static let comparedBytes = 256 << 10
 
     /// Whether the entry's bytes are others than the source's, which has as many.
@@ -88,8 +92,11 @@ extension StorageArchive {
     ) async throws(ArchiveError) -> Bool {
         guard entry.size > 0 else { return false }
         let reader = try await SourceReader(source, on: queue)
+        // Whole chunks, or each would be decoded several times; unless there can be no memory for them.
+        let chunks = max(1, Self.comparedBytes / entry.chunkSize) * entry.chunkSize
+        let whole = Int(min(UInt64(chunks), entry.size))
         // In one piece: who holds memory while it waits for more can wait for ever.
-        let half = Int(min(UInt64(Self.comparedBytes), entry.size))
+        let half = queue.core.canHoldAtOnce(2 * whole) ? whole : min(whole, Self.comparedBytes)
         let buffer: HostBuffer
         do throws(StorageError) {
             buffer = try await queue.allocate(byteCount: 2 * half)

@@ -17,8 +17,8 @@ struct FileTypeTotals {
         for entry in archive.entries {
             var total = totals[Self.type(of: entry.path), default: Total()]
             total.files += 1
-            total.bytes += entry.size
-            total.stored += entry.storedSize
+            total.bytes = total.bytes.addingSaturated(entry.size)
+            total.stored = total.stored.addingSaturated(entry.storedSize)
             totals[Self.type(of: entry.path)] = total
         }
     }
@@ -48,8 +48,8 @@ struct FileTypeTotals {
 
     private static func add(_ total: Total, to sum: inout Total) {
         sum.files += total.files
-        sum.bytes += total.bytes
-        sum.stored += total.stored
+        sum.bytes = sum.bytes.addingSaturated(total.bytes)
+        sum.stored = sum.stored.addingSaturated(total.stored)
     }
 
     private static func row(_ name: String, _ total: Total) -> [String] {

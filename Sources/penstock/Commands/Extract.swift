@@ -32,7 +32,7 @@ struct Extract: AsyncParsableCommand {
             let archive = try await StorageArchive.open(self.archive.paths, on: queue)
             var entries = Array(archive.entries)
             if !only.isEmpty { entries = entries.filter { entry in only.contains { entry.path.hasPrefix($0) } } }
-            let bytes = entries.reduce(0) { $0 + $1.size }
+            let bytes = entries.sum(\.size)
             let bar = ArchiveBar("extracting", total: bytes)
             do {
                 defer { bar.finish() }

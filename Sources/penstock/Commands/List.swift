@@ -59,8 +59,8 @@ struct List: AsyncParsableCommand {
                 Units.count(entry.size), Units.count(storedSize),
                 entry.codec.map { "\(PrintablePath("\($0)"))" } ?? "none",
                 entry.path)
-            size += entry.size
-            stored += storedSize
+            size = size.addingSaturated(entry.size)
+            stored = stored.addingSaturated(storedSize)
         }
         for path in deletions(archive) { row("", "", "gone", path) }
         let count = Units.count(UInt64(archive.entries.count))

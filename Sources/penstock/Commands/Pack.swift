@@ -9,8 +9,9 @@ struct Pack: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Pack a folder into an archive.",
         discussion: """
-            The same folder and options give the same bytes. An archive is there when it is complete, or not at all. Links are \
-            not followed; they, devices, FIFOs and sockets are left out, and counted.
+            The same folder and options give the same bytes; of zstd, lz4 and deflate, with the same version of their library. \
+            An archive is there when it is complete, or not at all. Links are not followed; they, devices, FIFOs and sockets are \
+            left out, and counted.
             """)
 
     @Argument(help: ArgumentHelp("The folder to pack.", valueName: "folder"), completion: .directory)
@@ -39,7 +40,7 @@ struct Pack: AsyncParsableCommand {
     func run() async throws {
         Interrupt.install()
         let output = FilePath(output)
-        let contents = try ArchiveFolder(FilePath(folder), excluding: output)
+        let contents = try ArchiveFolder(FilePath(folder), excluding: [output] + base.map { FilePath($0) })
         for kind in ArchiveFolder.Skip.allCases {
             guard let count = contents.skipped[kind] else { continue }
             writeToStandardError("left out: \(count) \(kind.rawValue)\n")
@@ -49,7 +50,7 @@ struct Pack: AsyncParsableCommand {
             let writer = ArchiveWriter(on: queue, codec: try codec.codec(level: level))
             var below: StorageArchive?
             if !base.isEmpty { below = try await StorageArchive.open(base.map { FilePath($0) }, on: queue) }
-            let bar = ArchiveBar("packing", total: contents.sources.reduce(0) { $0 + $1.size })
+            let bar = ArchiveBar("packing", total: contents.sources.sum(\.size))
             let summary: ArchiveWriter.Summary
             do {
                 defer { bar.finish() }

@@ -50,7 +50,7 @@ struct Stream: AsyncParsableCommand {
             options.verifiesChecksums = verify
             let archive = try await StorageArchive.open(input.paths, on: queue, options: options)
             let streaming = try await ArchiveStreaming(archive, device: device, readsBack: verify && device != nil)
-            let bar = ArchiveBar("streaming", total: archive.entries.reduce(0) { $0 + $1.size })
+            let bar = ArchiveBar("streaming", total: archive.entries.sum(\.size))
             let start = Clock.wall()
             let outcome = await streaming.run(bar)
             bar.finish()
@@ -73,7 +73,7 @@ struct Stream: AsyncParsableCommand {
         seconds: Double
     ) {
         for failure in outcome.failures.prefix(10) { writeToStandardError("\(failure)\n") }
-        let stored = archive.entries.reduce(0) { $0 + $1.storedSize }
+        let stored = archive.entries.sum(\.storedSize)
         func rate(_ bytes: UInt64) -> String { Units.rate(bytesPerSecond: Double(bytes) / max(seconds, 1e-9)) }
         func time(_ nanoseconds: UInt64) -> String { Units.time(nanoseconds: Double(nanoseconds)) }
         var text = "\(PrintablePath(archive.files[0].path.string)), to \(device?.name ?? "host memory")\n\n"

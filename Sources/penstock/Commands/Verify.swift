@@ -25,7 +25,7 @@ struct Verify: AsyncParsableCommand {
         let start = Clock.wall()
         let damages = try await withStorageQueue { queue in
             let archive = try await StorageArchive.open(self.archive.paths, on: queue)
-            let bytes = archive.files.reduce(0) { $0 + $1.size }
+            let bytes = archive.files.sum(\.size)
             let bar = ArchiveBar("verifying", total: bytes)
             defer { bar.finish() }
             let damages = try await archive.verify(decoding: !quick, progress: { bar.report($0) }) { damage in

@@ -10,6 +10,8 @@
 /// Makes every later `io_uring_setup` of the calling thread, and of threads that it starts, fail with `error`.
 /// Returns 0 or a negated errno. There is no way back.
 int test_refuse_io_uring(int error);
+/// The same of `openat2`, and of all the process's threads.
+int test_refuse_openat2(int error);
 /// Mounts an empty tmpfs of `size` bytes on the directory. Returns 0 or a negated errno.
 int test_mount_tmpfs(const char *directory, uint64_t size);
 int test_unmount(const char *directory);

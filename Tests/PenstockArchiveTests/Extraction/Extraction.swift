@@ -1,3 +1,4 @@
+import CTestShims
 import Glibc
 import Penstock
 import PenstockArchive
@@ -15,7 +16,9 @@ import Testing
         return try await StorageArchive.open(directory["archive"], on: queue)
     }
 
-    @Test func linksInTheFolderAreNeverFollowed() async throws {
+    /// Once as the kernel offers it, and once as where there is no `openat2`.
+    @Test(arguments: [false, true])
+    func linksInTheFolderAreNeverFollowed(walking: Bool) async throws {
         _ = mkdir(directory["outside"].string, 0o755)
         directory.make("outside/victim", [42])
         try await withStorageQueue { queue in
@@ -35,26 +38,49 @@ import Testing
                     _ = mkdir(folder.string + path, 0o755)
                 }
                 #expect(symlink(trap.target, folder.appending(trap.link).string) == 0)
-                let error = await expectArchiveFailure(trap.code) { try await archive.extract(to: folder) }
+                let error = await expectArchiveFailure(trap.code) {
+                    try await archive.extract(to: folder, walking: walking)
+                }
                 #expect(error?.entry != nil, "\(trap)")
                 #expect(directory.contents(directory["outside/victim"]) == [42], "\(trap)")
                 #expect(try ArchiveFolder(directory["outside"]).sources.map(\.path) == ["victim"], "\(trap)")
             }
             // Replacing a link replaces the link.
-            try await archive.extract([archive["victim"]!], to: directory["file"], replacing: true)
+            try await archive.extract(
+                [archive["victim"]!], to: directory["file"], replacing: true, walking: walking)
             #expect(directory.contents(directory["file/victim"]) == [2])
             #expect(directory.contents(directory["outside/victim"]) == [42])
         }
     }
 
-    @Test func theFolderItselfMayBeALink() async throws {
+    @Test(arguments: [false, true])
+    func theFolderItselfMayBeALink(walking: Bool) async throws {
         _ = mkdir(directory["real"].string, 0o755)
         #expect(symlink("real", directory["link"].string) == 0)
         try await withStorageQueue { queue in
             let archive = try await open(queue, ["a/b": [1]])
-            try await archive.extract(to: directory["link"])
+            try await archive.extract(to: directory["link"], walking: walking)
             #expect(directory.contents(directory["real/a/b"]) == [1])
         }
+    }
+
+    @Test(arguments: [ENOSYS, EPERM])
+    func extractionWorksWhereOpenat2IsRefused(_ code: Int32) async throws {
+        setenv("PENSTOCK_TEST_FOLDER", directory.path.string, 1)
+        setenv("PENSTOCK_TEST_ERRNO", String(code), 1)
+        let result = await #expect(processExitsWith: .success) {
+            #expect(test_refuse_openat2(atoi(getenv("PENSTOCK_TEST_ERRNO"))) == 0)
+            let folder = FilePath(String(cString: getenv("PENSTOCK_TEST_FOLDER")))
+            // The threads open files by themselves.
+            try await withStorageQueue(Driver.threads.configuration()) { queue in
+                let path = folder.appending("archive")
+                try await ArchiveWriter(on: queue, codec: nil).write([ArchiveSource("x/y/z", bytes: [7])], to: path)
+                let archive = try await StorageArchive.open(path, on: queue)
+                try await archive.extract(to: folder.appending("out"))
+            }
+        }
+        try #require(result != nil)
+        #expect(directory.contents(directory["out/x/y/z"]) == [7])
     }
 
     @Test func filesAreNotReplacedUnasked() async throws {
@@ -89,6 +115,29 @@ import Testing
             try file.close()
             await expectArchiveFailure(.checksumMismatch) { try await archive.extract(to: directory["out"]) }
             #expect(try ArchiveFolder(directory["out"]).sources.map(\.path) == ["a"])
+        }
+    }
+
+    @Test func whatIsToBeReplacedStaysUntilTheNewFileIsComplete() async throws {
+        try await withStorageQueue { queue in
+            let archive = try await open(queue, ["a": content(5 << 20, 2), "b": [1]])
+            directory.make("out/a", [1, 2, 3])
+            // The last chunk of `a`.
+            let bytes = directory.contents(directory["archive"])
+            let table = try ArchiveTable(archive: bytes)
+            let chunk = table[chunk: table.header.chunkCount - 2]
+            let file = try FileDescriptor.open(directory["archive"], .readWrite)
+            try file.writeAll(toAbsoluteOffset: Int64(chunk.offset), [bytes[Int(chunk.offset)] ^ 1])
+            await expectArchiveFailure(.checksumMismatch) {
+                try await archive.extract(to: directory["out"], replacing: true)
+            }
+            try #require(try ArchiveFolder(directory["out"]).sources.map(\.path) == ["a"])
+            #expect(directory.contents(directory["out/a"]) == [1, 2, 3])
+            try file.writeAll(toAbsoluteOffset: Int64(chunk.offset), [bytes[Int(chunk.offset)]])
+            try file.close()
+            try await archive.extract(to: directory["out"], replacing: true)
+            #expect(directory.contents(directory["out/a"]) == content(5 << 20, 2))
+            #expect(try ArchiveFolder(directory["out"]).sources.map(\.path) == ["a", "b"])
         }
     }
 

@@ -69,6 +69,36 @@ import Testing
         }
     }
 
+    @Test func withoutProcTheDraftHasAName() async throws {
+        try await withStorageQueue { queue in
+            let output = try await ArchiveOutput(directory["archive"], on: queue, descriptors: directory["no proc"])
+            #expect(directory.names.count == 1 && directory.names[0].hasSuffix(".partial"))
+            let (header, table) = TableBuilder().finished(at: output.position)
+            try await output.finish(table: table, header: header.encoded())
+            #expect(directory.names == ["archive"])
+        }
+    }
+
+    @Test func draftsInFoldersOfAnyNameAreRemoved() async throws {
+        // Not UTF-8, and so no string.
+        var name = directory.path.withPlatformString { Array(UnsafeBufferPointer(start: $0, count: strlen($0))) }
+        name += [CChar(UInt8(ascii: "/")), CChar(bitPattern: 0xFF), 0]
+        let folder = name.withUnsafeBufferPointer { FilePath(platformString: $0.baseAddress!) }
+        #expect(folder.withPlatformString { mkdir($0, 0o755) } == 0)
+        try await withStorageQueue(Driver.ioUring.configuration { $0.hostMemoryLimit = 2 << 20 }) { queue in
+            let all = try await queue.allocate(byteCount: 2 << 20)
+            let task = Task {
+                _ = try await ArchiveOutput(folder.appending("archive"), on: queue, mayBeUnnamed: false)
+            }
+            // It waits for memory when its draft is there.
+            while try ArchiveFolder(folder).sources.isEmpty { await Task.yield() }
+            task.cancel()
+            await expectFailure(.cancelled) { try await task.value }
+            #expect(try ArchiveFolder(folder).sources.isEmpty)
+            withExtendedLifetime(all) {}
+        }
+    }
+
     @Test func anArchiveIsReplacedAtOnce() async throws {
         try await withStorageQueue { queue in
             let path = directory["archive"]
@@ -156,7 +186,7 @@ import Testing
         #expect(symlink("/", directory["folder/root"].string) == 0)
         #expect(mkfifo(directory["folder/fifo"].string, 0o600) == 0)
         directory.make("folder/b\u{7F}", [])
-        let folder = try ArchiveFolder(directory["folder"], excluding: directory["folder/archive"])
+        let folder = try ArchiveFolder(directory["folder"], excluding: [directory["folder/archive"]])
         #expect(folder.sources.map(\.path) == ["b\u{7F}", "file"])
         #expect(folder.skipped == [.symbolicLink: 2, .special: 1, .excluded: 1])
         let name = Array("\(directory["folder"].string)/\u{61}".utf8CString.dropLast()) + [CChar(bitPattern: 0xFF), 0]

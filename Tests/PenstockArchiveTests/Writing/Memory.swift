@@ -37,4 +37,38 @@ import Testing
             #expect(peak <= 12 << 20, "\(peak) bytes while reading")
         }
     }
+
+    @Test(.timeLimit(.minutes(1))) func chunksAheadNeverHoldWhatTheNextOneWaitsFor() async throws {
+        // The first has a file to open; the others could take all memory meanwhile.
+        let first = directory.makeSparse("first", size: 1 << 20)
+        let rest = [UInt8](repeating: 1, count: 1 << 20)
+        var sources = [ArchiveSource("0", file: first, size: 1 << 20)]
+        for index in 0..<40 { sources.append(ArchiveSource("1/\(index)", bytes: rest)) }
+        try await withStorageQueue(Driver.ioUring.configuration { $0.hostMemoryLimit = 8 << 20 }) { queue in
+            var writer = ArchiveWriter(on: queue, codec: Zstd(level: 1), chunkSize: 1 << 20)
+            writer.window = 64
+            let summary = try await writer.write(sources, to: directory["archive"])
+            #expect(summary.entries == 41 && summary.contentBytes == 41 << 20)
+        }
+    }
+
+    @Test(.timeLimit(.minutes(1))) func memoryForNoChunkIsATypedError() async throws {
+        // The output's buffer and a chunk of 2 MiB with room to encode it do not fit, and never will.
+        try await withStorageQueue(Driver.ioUring.configuration { $0.hostMemoryLimit = 6 << 20 }) { queue in
+            let writer = ArchiveWriter(on: queue, codec: Zstd(level: 1), chunkSize: 2 << 20)
+            let bytes = [UInt8](repeating: 1, count: 2 << 20)
+            let error = await expectArchiveFailure(.storage) {
+                try await writer.write([ArchiveSource("a", bytes: bytes)], to: directory["archive"])
+            }
+            #expect((error?.underlying as? StorageError)?.code == .memoryLimit)
+            #expect(directory.names == [])
+            // A smaller entry has smaller chunks.
+            try await writer.write([ArchiveSource("a", bytes: [1, 2, 3])], to: directory["archive"])
+        }
+    }
+
+    @Test func theWindowHasFewerFilesThanAProgramMayOpen() {
+        #expect(ArchiveWriter.window(processors: 2) == 12)
+        #expect(ArchiveWriter.window(processors: 4096) <= 512)
+    }
 }

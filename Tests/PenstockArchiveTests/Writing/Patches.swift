@@ -77,6 +77,25 @@ import Testing
         }
     }
 
+    @Test func comparingDecodesEachChunkOnce() async throws {
+        let files: Files = ["a": content(4 << 20, 1), "b": content(100, 2)]
+        try await withStorageQueue { queue in
+            let writer = ArchiveWriter(on: queue, codec: LZ4(), chunkSize: 1 << 20)
+            try await writer.write(files.sources, to: directory["base"])
+            let base = try await StorageArchive.open(directory["base"], on: queue)
+            let before = queue.decodingStatistics.cpu.chunks
+            try await writer.write(files.sources, to: directory["patch"], over: base)
+            #expect(queue.decodingStatistics.cpu.chunks - before == 5)
+        }
+        // In pieces of chunks, where whole ones have no room.
+        try await withStorageQueue(Driver.ioUring.configuration { $0.hostMemoryLimit = 2 << 20 }) { queue in
+            let base = try await StorageArchive.open(directory["base"], on: queue)
+            let writer = ArchiveWriter(on: queue, codec: nil, chunkSize: 4096)
+            let summary = try await writer.write(files.sources, to: directory["patch"], over: base)
+            #expect(summary.entries == 0)
+        }
+    }
+
     @Test func overlaysInTheWrongOrderAreErrors() async throws {
         try await withStorageQueue { queue in
             let writer = ArchiveWriter(on: queue, codec: nil)
