@@ -33,6 +33,49 @@ import Glibc
             if ours > theirs + theirs / 50 { fail("level \(level) is more than 2 % larger than the reference") }
         }
         print("\(pages) pages are equal")
+        var random = Random(state: seed)
+        for level in [0, 1, 6, 9, 12] {
+            // The slowest level takes seconds for a MiB.
+            let longest = level == 12 ? 2 << 20 : 32 << 20
+            for size in [0, 65537, min(4 << 20, longest), random.below(longest)] {
+                compareStreams(Kind.allCases.randomElement(&random), size, level, oracle, &random)
+            }
+        }
+    }
+
+    /// Tile streams, whose pages each decodes of the other's.
+    static func compareStreams(_ kind: Kind, _ size: Int, _ level: Int, _ oracle: Oracle, _ random: inout Random) {
+        let bytes = kind.bytes(size, &random)
+        let what = "a stream of \(size) bytes, level \(level), \(kind)"
+        let codec = GDeflate(level: level)
+        var ours = [UInt8](repeating: 0, count: codec.bound(of: size))
+        do {
+            var span = ours.mutableSpan
+            var destination = span.mutableBytes
+            let count = try codec.encode(bytes.span.bytes, into: &destination)
+            ours.removeSubrange(count...)
+            let stream = try GDeflate.TileStream(ours.span.bytes)
+            var theirs: [[UInt8]] = []
+            for tile in 0..<stream.tileCount {
+                let part = Array(bytes[stream.destination(of: tile)])
+                guard oracle.decode(Array(ours[stream.page(of: tile)]), count: part.count) == part else {
+                    fail("the reference cannot decode tile \(tile) of ours: \(what)")
+                }
+                theirs.append(oracle.encode(part, level: level))
+            }
+            var head = [UInt8](repeating: 0, count: GDeflate.TileStream.headSize(of: size))
+            head.withUnsafeMutableBytes { GDeflate.TileStream.writeHead(of: size, theirs.map(\.count), to: $0) }
+            for encoded in [ours, head + theirs.flatMap { $0 }] {
+                var decoded = [UInt8](repeating: 0xA5, count: size)
+                var span = decoded.mutableSpan
+                var destination = span.mutableBytes
+                try codec.decode(encoded.span.bytes, into: &destination)
+                if decoded != bytes { fail("other bytes: \(what)") }
+            }
+        } catch {
+            fail("\(what): \(error)")
+        }
+        print("\(what): equal")
     }
 
     static func encode(_ bytes: [UInt8], _ encoder: inout GDeflateEncoder) -> [UInt8] {
@@ -96,6 +139,10 @@ enum Kind: CaseIterable {
             return first + Kind.random.bytes(count - first.count, &random)
         }
     }
+}
+
+extension Array {
+    fileprivate func randomElement(_ random: inout Random) -> Element { self[random.below(count)] }
 }
 
 /// SplitMix64: the printed seed repeats a run.

@@ -2,6 +2,7 @@ import Glibc
 import Penstock
 import PenstockArchive
 import PenstockCompression
+import PenstockVulkan
 import SystemPackage
 
 /// A corpus as chunks in a file, decoded by requests of a queue.
@@ -74,6 +75,23 @@ final class RequestRuns: Sendable {
                 try await group.waitForAll()
             }
         }
+    }
+
+    /// The first chunks, into a GPU's buffer, decoded by the processor.
+    func read(chunks count: Int, to buffer: GPUBuffer, by processor: DecodingPolicy.Processor) async throws -> Sample {
+        let part = Array(chunks.prefix(count))
+        let byteCount = part.reduce(0) { $0 + $1.decodedCount }
+        var request = DecodingRequest(from: file, chunks: part, into: buffer[0..<byteCount], decoding: codec)
+        request.processor = processor
+        let sample = try await Sample.measure(operations: part.count, bytes: UInt64(byteCount)) { [request] in
+            _ = try await self.queue.perform([request])[0].get()
+        }
+        let back = try await queue.allocate(byteCount: byteCount)
+        try await queue.write(buffer[0..<byteCount], to: back[...])
+        guard back.withUnsafeBytes({ $0.elementsEqual(data.prefix(byteCount)) }) else {
+            throw BenchError("\(codec.identifier) has decoded other bytes into the GPU's buffer than were encoded")
+        }
+        return sample
     }
 
     private func measured(_ body: @escaping @Sendable () async throws -> Void) async throws -> Sample {

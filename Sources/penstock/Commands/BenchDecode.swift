@@ -2,6 +2,7 @@ import ArgumentParser
 import Glibc
 import Penstock
 import PenstockCompression
+import PenstockVulkan
 import SystemPackage
 
 struct BenchDecode: AsyncParsableCommand {
@@ -136,6 +137,31 @@ struct BenchDecode: AsyncParsableCommand {
                 try await BenchCase(name + form, subject: subject, baselines: [.init(itself, target: target)])
                     .run(rounds: runs))
         }
+        if codec is GDeflate { try await decodeOnGPU(corpus, requests, report) }
+    }
+
+    /// Pages in a cached file to a GPU's buffer, decoded there, against the workers.
+    private func decodeOnGPU(_ corpus: DecodeCorpus, _ requests: RequestRuns, _ report: BenchReport) async throws {
+        guard let device = try? GPUDevice() else { return }
+        let name = "requests, gdpg, cached file to a buffer of \(device.name)"
+        guard isWanted(name) else { return }
+        // One made of software takes seconds for more.
+        let count = device.isHost ? 32 : (corpus.bytes.count + Self.chunkSize - 1) / Self.chunkSize
+        let buffer = try device.makeBuffer(byteCount: min(corpus.bytes.count, count * Self.chunkSize))
+        let cores = Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))
+        report.print(
+            try await BenchCase(
+                name,
+                subject: Contestant("decoded by the GPU") {
+                    try await requests.read(chunks: count, to: buffer, by: .gpu)
+                },
+                baselines: [
+                    .init(
+                        Contestant("decoded on \(cores) cores") {
+                            try await requests.read(chunks: count, to: buffer, by: .cpu)
+                        })
+                ]
+            ).run(rounds: runs))
     }
 
     private func encode(_ corpus: DecodeCorpus, _ level: Int, _ report: BenchReport) async throws {

@@ -113,7 +113,7 @@ import Testing
             let path = directory["file"]
             let file = try await queue.open(path, [.readWrite, .create])
             let chunks = try await queue.write(bytes, to: file, encoding: Zstd(), chunkSize: 16 << 10)
-            for round in 0..<60 {
+            for round in 0..<24 {
                 if round % 3 == 0 { dropFromCache(path) }
                 let buffer = try await queue.allocate(byteCount: bytes.count)
                 let task = Task {
@@ -127,10 +127,11 @@ import Testing
                     // From here on the memory is the caller's.
                     buffer.withUnsafeMutableBytes { _ = $0.initializeMemory(as: UInt8.self, repeating: 0xA5) }
                 }
-                for _ in 0..<random.below(200) { await Task.yield() }
+                // Each of these lets all other tests have a turn.
+                for _ in 0..<random.below(40) { await Task.yield() }
                 task.cancel()
                 await task.value
-                for _ in 0..<20 { await Task.yield() }
+                for _ in 0..<4 { await Task.yield() }
                 #expect(buffer.bytes.allSatisfy { $0 == 0xA5 })
             }
         }
