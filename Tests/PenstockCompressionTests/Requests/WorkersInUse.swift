@@ -163,7 +163,7 @@ import Testing
                         ended.change { $0 += 1 }
                     }
                 }
-                for _ in 0..<random.below(100) { await Task.yield() }
+                for _ in 0..<random.below(30) { await Task.yield() }
                 await queue.shutdown()
             }
             #expect(ended.now == 8)

@@ -167,7 +167,7 @@ extension DevicesInTurn {
                             }
                         }
                     }
-                    for _ in 0..<random.below(200) { await Task.yield() }
+                    for _ in 0..<random.below(40) { await Task.yield() }
                     for task in tasks where random.chance(50) { task.cancel() }
                     await queue.shutdown()
                     for task in tasks { await task.value }

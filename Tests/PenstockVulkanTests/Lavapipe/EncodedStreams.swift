@@ -137,7 +137,7 @@ extension DevicesInTurn {
                                 ended.change { $0 += 1 }
                             }
                         }
-                        for _ in 0..<round * 20 { await Task.yield() }
+                        for _ in 0..<round * 4 { await Task.yield() }
                         await queue.shutdown()
                     }
                     #expect(ended.now == 4)
