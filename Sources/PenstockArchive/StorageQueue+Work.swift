@@ -10,7 +10,7 @@ extension StorageQueue {
         priority: StoragePriority? = nil, _ body: @escaping @Sendable () -> T
     ) async throws(StorageError) -> T {
         let result = Locked<T?>(nil)
-        try await codecWorkers.perform(1, priority: priority ?? StoragePriority(Task.currentPriority)) { _ in
+        try await codecWorkers.perform(1, priority: priority) { _ in
             let value = body()
             result.withLock { $0 = value }
         }

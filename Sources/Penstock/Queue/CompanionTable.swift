@@ -4,7 +4,9 @@ package protocol QueueCompanion: AnyObject, Sendable {
     func stop()
     /// Ends what has not begun and is tagged so; returns how much that was. Any thread.
     func cancel(tag value: UInt64, mask: UInt64) -> Int
-    /// Waits for what has begun, after ``stop()``. Once.
+    /// Suspends until what had begun has ended, after ``stop()``. Any number of tasks may wait.
+    func ended() async
+    /// Waits for its threads, after ``stop()``. Once.
     func join()
 }
 
@@ -27,6 +29,10 @@ final class CompanionTable: Sendable {
 
     func cancel(tag value: UInt64, mask: UInt64) -> Int {
         state.withLock { $0.companions }.reduce(0) { $0 + $1.cancel(tag: value, mask: mask) }
+    }
+
+    func ended() async {
+        for companion in state.withLock({ $0.companions }) { await companion.ended() }
     }
 
     func join() { state.withLock { $0.companions }.forEach { $0.join() } }

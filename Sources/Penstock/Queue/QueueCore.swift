@@ -88,6 +88,8 @@ package final class QueueCore: Sendable {
         await Answer.wait { answer in
             executor.loop.send(Errand({ engine in engine.stop { answer.give(()) } }, refused: { answer.give(()) }))
         }
+        // What somebody's codec is at may take its time: no thread of the tasks' is to stand still for it.
+        await companions.ended()
         join()
     }
 

@@ -11,6 +11,10 @@ package final class CodecWorkers: QueueCompanion, @unchecked Sendable {  // `sta
         var waiting = [Deque<PartedWork>](repeating: [], count: StoragePriority.allCases.count)
         var threads: [RingThread] = []
         var idle = 0
+        /// Threads that have not come to their end.
+        var active = 0
+        /// Tasks that wait for all of them to do so.
+        var ending: [UnsafeContinuation<Void, Never>] = []
         /// Batches that are on their way, for ``cancel(tag:mask:)``.
         var batches: [RequestsOver] = []
         var isStopped = false
@@ -151,6 +155,16 @@ package final class CodecWorkers: QueueCompanion, @unchecked Sendable {  // `sta
         return works.count
     }
 
+    package func ended() async {
+        await withUnsafeContinuation { continuation in
+            let isOver = withLock { state in
+                if state.active > 0 { state.ending.append(continuation) }
+                return state.active == 0
+            }
+            if isOver { continuation.resume() }
+        }
+    }
+
     package func join() {
         let threads = withLock { state in
             defer { state.threads = [] }
@@ -176,6 +190,7 @@ package final class CodecWorkers: QueueCompanion, @unchecked Sendable {  // `sta
             // Retained by its thread: the queue joins the threads, but from one of them that cannot be.
             if let thread = try? RingThread(name: "\(name.prefix(9))-codec", { self.work() }) {
                 state.threads.append(thread)
+                state.active += 1
             }
         }
         return !state.threads.isEmpty
@@ -187,6 +202,12 @@ package final class CodecWorkers: QueueCompanion, @unchecked Sendable {  // `sta
             if work.refused == nil { work.perform(part, scratch) }
             work.end(1)
         }
+        let ending = withLock { state in
+            state.active -= 1
+            defer { if state.active == 0 { state.ending = [] } }
+            return state.active == 0 ? state.ending : []
+        }
+        ending.forEach { $0.resume() }
     }
 
     /// The next part of the work that matters most; waits for one. Nil: the queue shuts down.

@@ -34,7 +34,8 @@ final class DecodePipeline: @unchecked Sendable {  // handles for any thread
             // each core, which takes one workgroup after the other, so nothing is lost.
             let isCPU = type == VK_PHYSICAL_DEVICE_TYPE_CPU
             pagesPerGroup = isCPU ? 1 : .max
-            loopLimit = isCPU ? 65_000 : .max
+            // Any other device gets through a page that asks for more than encoders do before anybody takes it for hung.
+            loopLimit = isCPU ? 65_000 : 1 << 18
         }
     }
 

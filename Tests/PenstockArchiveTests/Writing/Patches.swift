@@ -85,7 +85,8 @@ import Testing
             let base = try await StorageArchive.open(directory["base"], on: queue)
             let before = queue.decodingStatistics.cpu.chunks
             try await writer.write(files.sources, to: directory["patch"], over: base)
-            #expect(queue.decodingStatistics.cpu.chunks - before == 5)
+            // The hundred bytes are stored.
+            #expect(queue.decodingStatistics.cpu.chunks - before == 4)
         }
         // In pieces of chunks, where whole ones have no room.
         try await withStorageQueue(Driver.ioUring.configuration { $0.hostMemoryLimit = 2 << 20 }) { queue in

@@ -67,6 +67,26 @@ import Testing
         }
     }
 
+    @Test func workRisesWithItsTask() async {
+        await withWorkers(1) { workers in
+            let gate = Gate()
+            await withTaskGroup(of: Void.self) { group in
+                group.addTask { try? await workers.perform(1) { _ in gate.pass(0) } }
+                while gate.inside < 1 { await Task.yield() }
+                let tasks = [nil, StoragePriority.normal, nil].enumerated().map { number, priority in
+                    Task(priority: .background) {
+                        try? await workers.perform(2, priority: priority) { _ in gate.pass(1 + number) }
+                    }
+                }
+                while workers.waitingCount < 3 { await Task.yield() }
+                tasks[2].escalatePriority(to: .high)
+                gate.open()
+                for task in tasks { await task.value }
+            }
+            #expect(gate.order == [0, 3, 3, 2, 2, 1, 1])
+        }
+    }
+
     @Test func whatWaitsCanBeWithdrawn() async {
         await withWorkers(1) { workers in
             let gate = Gate()
