@@ -158,7 +158,7 @@ import Testing
         }
     }
 
-    @Test(arguments: 0..<40)
+    @Test(arguments: 0..<repetitions(40))
     func faultsOfADiskNeverChangeBytes(_ round: Int) async throws {
         var random = seededOnce("decoding from a disk with faults")
         let disk = SimulatedDisk(seed: random.seed)
