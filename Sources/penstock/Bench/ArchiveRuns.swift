@@ -10,7 +10,7 @@ final class ArchiveRuns: Sendable {
     let summary: ArchiveWriter.Summary
     /// Seconds that packing took.
     let packingSeconds: Double
-    /// The process's largest resident size meanwhile, in bytes.
+    /// By how much the process has grown meanwhile, at most, in bytes.
     let packingMemory: UInt64
     private let path: FilePath
 
@@ -20,11 +20,11 @@ final class ArchiveRuns: Sendable {
         let sources = try ArchiveFolder(FilePath(files.folder)).sources
         let bar = ArchiveBar("packing", total: files.byteCount)
         defer { bar.finish() }
-        PeakMemory.reset()
+        let before = PeakMemory.reset()
         let start = Clock.wall()
         summary = try await ArchiveWriter(on: queue, codec: codec).write(sources, to: path) { bar.report($0) }
         packingSeconds = Double(Clock.wall() - start) / 1e9
-        packingMemory = PeakMemory.bytes()
+        packingMemory = PeakMemory.bytes() - before
         archive = try await StorageArchive.open(path, on: queue)
     }
 

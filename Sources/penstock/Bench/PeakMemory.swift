@@ -2,15 +2,18 @@ import Glibc
 
 /// The process's largest resident size.
 enum PeakMemory {
-    /// Writing 5 to clear_refs sets the peak back to the present size (proc(5)).
-    static func reset() {
+    /// Sets the peak back to the present size, in bytes, and returns that.
+    @discardableResult
+    static func reset() -> UInt64 {
+        // Writing 5 to clear_refs does so (proc(5)).
         let descriptor = open("/proc/self/clear_refs", O_WRONLY)
-        guard descriptor >= 0 else { return }
+        guard descriptor >= 0 else { return 0 }
         _ = write(descriptor, "5", 1)
         close(descriptor)
+        return bytes()
     }
 
-    /// The largest since then, in bytes.
+    /// The largest since the last ``reset()``, in bytes.
     static func bytes() -> UInt64 {
         guard let status = fopen("/proc/self/status", "r") else { return 0 }
         defer { fclose(status) }
