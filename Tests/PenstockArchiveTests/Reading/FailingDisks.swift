@@ -7,7 +7,7 @@ import TestSupport
 import Testing
 
 /// What a disk refuses is named, and told from what the machine refuses; reads in flight can be called off.
-@Suite(.timeLimit(.minutes(2))) struct FailingDisks {
+@Suite(.timeLimit(.minutes(10))) struct FailingDisks {
     private let directory = TemporaryDirectory()
 
     /// Entries with bytes between their chunks that belong to nothing.

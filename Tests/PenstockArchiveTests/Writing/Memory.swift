@@ -38,7 +38,7 @@ import Testing
         }
     }
 
-    @Test(.timeLimit(.minutes(1))) func chunksAheadNeverHoldWhatTheNextOneWaitsFor() async throws {
+    @Test(.timeLimit(.minutes(10))) func chunksAheadNeverHoldWhatTheNextOneWaitsFor() async throws {
         // The first has a file to open; the others could take all memory meanwhile.
         let first = directory.makeSparse("first", size: 1 << 20)
         let rest = [UInt8](repeating: 1, count: 1 << 20)
@@ -52,7 +52,7 @@ import Testing
         }
     }
 
-    @Test(.timeLimit(.minutes(1))) func memoryForNoChunkIsATypedError() async throws {
+    @Test(.timeLimit(.minutes(10))) func memoryForNoChunkIsATypedError() async throws {
         // The output's buffer and a chunk of 2 MiB with room to encode it do not fit, and never will.
         try await withStorageQueue(Driver.ioUring.configuration { $0.hostMemoryLimit = 6 << 20 }) { queue in
             let writer = ArchiveWriter(on: queue, codec: Zstd(level: 1), chunkSize: 2 << 20)

@@ -6,7 +6,7 @@ import Testing
 
 /// Decoding that is cancelled, shut down or crowded ends once, leaves memory alone, and never takes more threads than there
 /// are processors.
-@Suite(.timeLimit(.minutes(2))) struct WorkersInUse {
+@Suite(.timeLimit(.minutes(10))) struct WorkersInUse {
     /// Holds up whoever passes, until it is opened; notes the order.
     private final class Gate: Sendable {
         private let state = Shared((inside: 0, peak: 0, isOpen: false, order: [Int]()))
