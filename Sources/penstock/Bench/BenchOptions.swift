@@ -1,15 +1,36 @@
 import ArgumentParser
 
 /// The options that all benchmarks share.
-struct BenchOptions: ParsableArguments {
+struct RoundOptions: ParsableArguments {
     @Flag(help: "Print one JSON object a line instead of tables.")
     var json = false
 
     @Option(help: ArgumentHelp("Rounds to take the median of.", valueName: "count"))
     var runs = 7
 
-    @Option(help: "Seed of the random offsets, to repeat a run (default: a new one, printed).")
+    @Option(help: "Seed of what is left to chance, to repeat a run (default: a new one, printed).")
     var seed: UInt64?
+
+    mutating func validate() throws {
+        guard runs >= 5 else { throw ValidationError("a median of so few says little: give --runs 5 or more") }
+    }
+
+    /// Listens for Ctrl-C, and tells people what they need to know to judge and to repeat the figures.
+    func begin() -> (report: BenchReport, seed: UInt64) {
+        Interrupt.install()
+        let report = BenchReport(format: json ? .json : .tables)
+        let seed = seed ?? UInt64.random(in: 0...UInt64(UInt32.max))
+        report.note("seed \(seed)")
+        #if DEBUG
+        writeToStandardError("warning: this is a debug build; its figures mean nothing\n")
+        #endif
+        return (report, seed)
+    }
+}
+
+/// The options of the benchmarks that read parts of one large file.
+struct BenchOptions: ParsableArguments {
+    @OptionGroup var rounds: RoundOptions
 
     @Option(
         help: ArgumentHelp(
@@ -22,7 +43,6 @@ struct BenchOptions: ParsableArguments {
     var size: UInt64 = 1024
 
     mutating func validate() throws {
-        guard runs >= 5 else { throw ValidationError("a median of so few says little: give --runs 5 or more") }
         guard (16...1 << 20).contains(size) else { throw ValidationError("--size is between 16 MiB and 1 TiB") }
     }
 }
@@ -34,18 +54,12 @@ struct BenchSession: Sendable {
     let seed: UInt64
     let file: BenchFile
 
-    /// Listens for Ctrl-C, makes sure that the file is there (and in the page cache if `warm`) and tells people what
-    /// they need to know to judge and to repeat the figures.
+    /// Makes sure that the file is there, and in the page cache if `warm`.
     init(_ options: BenchOptions, warm: Bool) throws {
-        Interrupt.install()
-        report = BenchReport(format: options.json ? .json : .tables)
-        rounds = options.runs
-        seed = options.seed ?? UInt64.random(in: 0...UInt64(UInt32.max))
+        (report, seed) = options.rounds.begin()
+        rounds = options.rounds.runs
         file = try BenchFile.prepare(in: options.directory, size: options.size << 20)
-        report.note("\(file.path), seed \(seed)")
-        #if DEBUG
-        writeToStandardError("warning: this is a debug build; its figures mean nothing\n")
-        #endif
+        report.note(file.path)
         if warm {
             let resident = try file.warm()
             if resident < 0.99 {

@@ -13,14 +13,7 @@ struct BenchArchive: AsyncParsableCommand {
             the page cache, although the kernel still knows the loose files' names and places.
             """)
 
-    @Flag(help: "Print one JSON object a line instead of tables.")
-    var json = false
-
-    @Option(help: ArgumentHelp("Rounds to take the median of.", valueName: "count"))
-    var runs = 7
-
-    @Option(help: "Seed of the files, to repeat a run (default: a new one, printed).")
-    var seed: UInt64?
+    @OptionGroup var rounds: RoundOptions
 
     @Option(help: ArgumentHelp("How many files.", valueName: "count"))
     var files = 100_000
@@ -29,7 +22,6 @@ struct BenchArchive: AsyncParsableCommand {
     var directory = "."
 
     mutating func validate() throws {
-        guard runs >= 5 else { throw ValidationError("a median of so few says little: give --runs 5 or more") }
         guard (100...1_000_000).contains(files) else { throw ValidationError("--files is between 100 and a million") }
     }
 
@@ -37,13 +29,8 @@ struct BenchArchive: AsyncParsableCommand {
     private static let memoryLimit = 128e6
 
     func run() async throws {
-        Interrupt.install()
-        let report = BenchReport(format: json ? .json : .tables)
-        let seed = seed ?? UInt64.random(in: 0...UInt64(UInt32.max))
-        report.note("seed \(seed)\n")
-        #if DEBUG
-        writeToStandardError("warning: this is a debug build; its figures mean nothing\n")
-        #endif
+        let (report, seed) = rounds.begin()
+        report.note("")
         let files = try SmallFiles(count: files, in: directory, seed: seed)
         for choice in [CodecChoice.lz4, .zstd, .gdeflate, .none] where !Interrupt.isRequested {
             try await withStorageQueue { queue in
@@ -77,13 +64,13 @@ struct BenchArchive: AsyncParsableCommand {
             try await BenchCase(
                 "\(choice), small files from the disk", subject: subject,
                 baselines: loose.map { .init($0, target: 3) }
-            ).run(rounds: runs))
+            ).run(rounds: rounds.runs))
         report.print(
             try await BenchCase(
                 "\(choice), small files from the page cache",
                 subject: Contestant("archive, \(choice)") { try await packed.stream() },
                 baselines: [.init(.blockingLoads(files.list, threads: cores))]
-            ).run(rounds: runs))
+            ).run(rounds: rounds.runs))
     }
 }
 

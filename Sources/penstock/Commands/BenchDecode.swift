@@ -17,14 +17,7 @@ struct BenchDecode: AsyncParsableCommand {
     @Argument(help: ArgumentHelp("Files or directories to encode as well.", valueName: "path"), completion: .file())
     var paths: [String] = []
 
-    @Flag(help: "Print one JSON object a line instead of tables.")
-    var json = false
-
-    @Option(help: ArgumentHelp("Rounds to take the median of.", valueName: "count"))
-    var runs = 7
-
-    @Option(help: "Seed of the data, to repeat a run (default: a new one, printed).")
-    var seed: UInt64?
+    @OptionGroup var rounds: RoundOptions
 
     @Option(help: ArgumentHelp("Uncompressed data in MiB, and as much of each path.", valueName: "MiB"))
     var size = 32
@@ -46,7 +39,6 @@ struct BenchDecode: AsyncParsableCommand {
     var only: String?
 
     mutating func validate() throws {
-        guard runs >= 5 else { throw ValidationError("a median of so few says little: give --runs 5 or more") }
         guard (4...1024).contains(size) else { throw ValidationError("--size is between 4 MiB and 1 GiB") }
         guard (0...12).contains(level) else { throw ValidationError("--level is between 0 and 12") }
     }
@@ -54,13 +46,8 @@ struct BenchDecode: AsyncParsableCommand {
     private static let chunkSize = 64 << 10
 
     func run() async throws {
-        Interrupt.install()
-        let report = BenchReport(format: json ? .json : .tables)
-        let seed = seed ?? UInt64.random(in: 0...UInt64(UInt32.max))
-        report.note("seed \(seed)\n")
-        #if DEBUG
-        writeToStandardError("warning: this is a debug build; its figures mean nothing\n")
-        #endif
+        let (report, seed) = rounds.begin()
+        report.note("")
         let mix = DecodeCorpus.mix(byteCount: size << 20, seed: seed)
         let given = try paths.map { try DecodeCorpus.files(at: $0, byteCount: size << 20) }
         for corpus in mix + given { try await decodeOnOneCore(corpus, report) }
@@ -96,7 +83,7 @@ struct BenchDecode: AsyncParsableCommand {
         baselines.append(.init(contestant("zstd", try runs(Zstd(level: 9)))))
         baselines.append(.init(contestant("LZ4", try runs(LZ4(level: 9)))))
         let subject = contestant("penstock", try runs(GDeflate(level: level, framing: .page)))
-        report.print(try await BenchCase(name, subject: subject, baselines: baselines).run(rounds: self.runs))
+        report.print(try await BenchCase(name, subject: subject, baselines: baselines).run(rounds: rounds.runs))
     }
 
     private func decodeOnAllCores(_ corpus: DecodeCorpus, _ report: BenchReport) async throws {
@@ -109,7 +96,7 @@ struct BenchDecode: AsyncParsableCommand {
             baselines: [
                 .init(Contestant("one core") { try await runs.decode(threads: 1) }, target: 0.9 * Double(cores))
             ])
-        report.print(try await made.run(rounds: self.runs))
+        report.print(try await made.run(rounds: rounds.runs))
     }
 
     /// Chunks in a cached file, to host memory, against the codec itself in memory.
@@ -135,7 +122,7 @@ struct BenchDecode: AsyncParsableCommand {
         ] {
             report.print(
                 try await BenchCase(name + form, subject: subject, baselines: [.init(itself, target: target)])
-                    .run(rounds: runs))
+                    .run(rounds: rounds.runs))
         }
         if codec is GDeflate { try await decodeOnGPU(corpus, requests, report) }
     }
@@ -161,7 +148,7 @@ struct BenchDecode: AsyncParsableCommand {
                             try await requests.read(chunks: count, to: buffer, by: .cpu)
                         })
                 ]
-            ).run(rounds: runs))
+            ).run(rounds: rounds.runs))
     }
 
     private func encode(_ corpus: DecodeCorpus, _ level: Int, _ report: BenchReport) async throws {
@@ -182,7 +169,7 @@ struct BenchDecode: AsyncParsableCommand {
         }
         let deflate = try contestant("libdeflate", Deflate(level: level))
         baselines.append(.init(deflate.0))
-        report.print(try await BenchCase(name, subject: subject.0, baselines: baselines).run(rounds: self.runs))
+        report.print(try await BenchCase(name, subject: subject.0, baselines: baselines).run(rounds: rounds.runs))
         if let reference {
             let size = reference / subject.ratio
             report.print(
