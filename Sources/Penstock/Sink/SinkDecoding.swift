@@ -44,9 +44,9 @@ package final class SinkDecoding: SinkLayout {
     /// share is divided among them by their bytes.
     package let deviceNanoseconds = Atomic<UInt64>(0)
 
-    /// Nil if a page has no bytes, or does not lie within the request or behind the one before it, is larger than pages are, or would be
-    /// decoded to something outside of the destination. Whether pages share destination bytes is not looked at: which of
-    /// them wins is up to chance.
+    /// Nil if a page has no bytes, or does not lie within the request or behind the one before it, is larger than pages
+    /// are, or would be decoded to something outside of the destination. Whether pages share destination bytes is not
+    /// looked at: which of them wins is up to chance.
     ///
     /// - Parameters:
     ///   - format: The codec's identifier.

@@ -43,8 +43,9 @@ public struct DecodingPolicy: Sendable, Hashable {
 extension StorageQueue {
     /// Where chunks are decoded; may be changed at any time, for what is asked for afterwards.
     ///
-    /// A request's own ``/PenstockCompression/DecodingRequest/processor`` goes before it. What a GPU cannot decode, the workers do: other codecs,
-    /// chunks that are stored or wanted in part, images, and anything on devices without compute shaders.
+    /// A request's own ``/PenstockCompression/DecodingRequest/processor`` goes before it. What a GPU cannot decode, the
+    /// workers do: other codecs, chunks that are stored or wanted in part, images, and anything on devices without compute
+    /// shaders.
     public nonisolated var decodingPolicy: DecodingPolicy {
         (try? codecWorkers.chooser.policy) ?? DecodingPolicy()
     }
