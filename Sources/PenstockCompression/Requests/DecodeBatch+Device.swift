@@ -95,8 +95,10 @@ extension DecodeBatch {
             try await decodeThere(run)
             return []
         } catch  where Self.isForWorkers(error.code) {
-            workers.chooser.noteFailure()
-            return await decodeHere(run)
+            let failures = await decodeHere(run)
+            // A damaged file is not the device's fault.
+            if error.code != .malformedData || failures.isEmpty { workers.chooser.noteFailure() }
+            return failures
         } catch {
             return [(run.request, error)]
         }
@@ -164,6 +166,8 @@ extension DecodeBatch {
         let request = requests[run.request]
         var manner = manner(of: request)
         manner.isCheck = true
+        // Whether a request has failed is found out by who decodes it.
+        let batch = apart()
         do throws(StorageError) {
             _ = try await queue.core.fill(slice, options) { [manner] memory, range throws(StorageError) in
                 // As if they were stored chunks, which are wanted in staging memory as they are.
@@ -181,7 +185,7 @@ extension DecodeBatch {
                         request: run.request, chunk: chunk, wanted: 0..<chunk.count,
                         destination: memory + Int(chunk.offset - offset) - range.lowerBound, reach: .host)
                 }
-                if let failure = await decode(parts, manner).first { throw failure.error }
+                if let failure = await batch.decode(parts, manner).first { throw failure.error }
             }
         } catch {
             guard error.path == nil else { throw error }

@@ -27,14 +27,24 @@ struct DecodeBatch: Sendable {
     let workers: CodecWorkers
     /// The requests of which nothing more needs to be done.
     let over: RequestsOver
-    private let taskPriority = StoragePriority(Task.currentPriority)
+    private let taskPriority: StoragePriority
 
     init(_ requests: [DecodingRequest], _ queue: StorageQueue, _ workers: CodecWorkers) {
+        self.init(requests, queue, workers, StoragePriority(Task.currentPriority))
+    }
+
+    private init(
+        _ requests: [DecodingRequest], _ queue: StorageQueue, _ workers: CodecWorkers, _ taskPriority: StoragePriority
+    ) {
         self.requests = requests
         self.queue = queue
         self.workers = workers
+        self.taskPriority = taskPriority
         over = RequestsOver(requests)
     }
+
+    /// The same requests, none of them over: what fails in it is not a failure of this batch, unless its caller says so.
+    func apart() -> DecodeBatch { DecodeBatch(requests, queue, workers, taskPriority) }
 
     func results() async -> [Result<Int, StorageError>] {
         var results = requests.map { Result<Int, StorageError>.success($0.place.count) }
@@ -259,7 +269,9 @@ struct DecodeBatch: Sendable {
         var stretches: [Stretch] = []
         for (index, range) in staged {
             guard case .device(let slice, _) = requests[index].place else { continue }
-            let starts = ChunkStarts(requests[index].chunks)
+            // A request's stretches follow one another.
+            let last = stretches.last.flatMap { $0.request == index ? $0.starts : nil }
+            let starts = last ?? ChunkStarts(requests[index].chunks)
             guard slice.options == nil else {
                 // Whoever waits for it, or has a say in where it is cut, gets it in one go.
                 stretches.append(Stretch(request: index, slice: slice, start: 0, starts: starts))
