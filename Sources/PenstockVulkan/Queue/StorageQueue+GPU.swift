@@ -114,7 +114,7 @@ extension GPUBuffer.Slice {
         return sinkSlice(synchronization)
     }
 
-    func sinkSlice(_ synchronization: GPUSynchronization? = nil, endsOnSubmit: Bool = false) -> SinkSlice {
+    package func sinkSlice(_ synchronization: GPUSynchronization? = nil, endsOnSubmit: Bool = false) -> SinkSlice {
         var options: SinkOptions?
         if endsOnSubmit || synchronization != nil {
             let synchronization = synchronization ?? GPUSynchronization()
