@@ -82,7 +82,7 @@ let package = Package(
         .target(
             name: "PenstockC",
             dependencies: [
-                "CLinux", "CPenstock", "Penstock", "PenstockVulkan",
+                "CLinux", "CPenstock", "Penstock", "PenstockCompression", "PenstockVulkan",
                 .product(name: "Logging", package: "swift-log"),
                 .product(name: "SystemPackage", package: "swift-system"),
             ],

@@ -102,7 +102,7 @@ public func penstock_queue_close(_ queue: penstock_queue) -> penstock_result {
     answer {
         guard let hosted = Handles.queues.remove(queue.id) else { throw Refusal(PENSTOCK_ERROR_INVALID_HANDLE) }
         hosted.queue.close()
-        hosted.runtime.forget(queue: queue.id)
+        hosted.runtime.forget(hosted, queue.id)
     }
 }
 

@@ -12,31 +12,29 @@ extension HostedQueue {
     fileprivate func enqueue(_ request: penstock_request) throws -> Bool {
         let isRead = request.operation == UInt32(PENSTOCK_READ)
         // Either memory or a buffer.
-        guard isRead || request.operation == UInt32(PENSTOCK_WRITE),
+        guard isRead || request.operation == UInt32(PENSTOCK_WRITE), request.reserved == 0,
             (request.memory == nil) == (request.buffer.id != 0)
         else { throw Refusal(PENSTOCK_ERROR_INVALID_ARGUMENT) }
+        var payload = HostRequest.Payload()
+        payload.callback = request.callback.map { UInt(bitPattern: unsafeBitCast($0, to: Int.self)) } ?? 0
+        payload.userData = UInt(bitPattern: request.user_data)
+        payload.status = UInt(bitPattern: request.status)
+        payload.name = UInt(bitPattern: request.name)
+        if request.compression != UInt32(PENSTOCK_COMPRESSION_NONE) { return try enqueueEncoded(request, payload) }
+        if request.source != nil { return try enqueueCopy(request, payload) }
         guard let file = Handles.files.find(request.file.id) else { throw Refusal(PENSTOCK_ERROR_INVALID_HANDLE) }
-        var hosted = HostRequest(
-            isRead: isRead, file: file.file, offset: request.offset, place: try Self.place(of: request))
+        var hosted = HostRequest(isRead: isRead, file: file.file, offset: request.offset, place: try place(of: request))
         hosted.tag = request.tag
         hosted.deadline = request.timeout == 0 ? .max : request.timeout
-        hosted.payload.callback = request.callback.map { UInt(bitPattern: unsafeBitCast($0, to: Int.self)) } ?? 0
-        hosted.payload.userData = UInt(bitPattern: request.user_data)
-        hosted.payload.status = UInt(bitPattern: request.status)
-        hosted.payload.name = UInt(bitPattern: request.name)
+        hosted.payload = payload
         let status = request.status
         return try queue.enqueue(hosted) { status?.storeResult(code(PENSTOCK_PENDING)) }
     }
-}
 
-extension HostedQueue {
-    private static func place(of request: penstock_request) throws -> HostRequest.Place {
+    private func place(of request: penstock_request) throws -> HostRequest.Place {
         guard let length = Int(exactly: request.size) else { throw Refusal(PENSTOCK_ERROR_INVALID_RANGE) }
         if let memory = request.memory {
-            // Memory does not wrap around.
-            guard !UInt(bitPattern: memory).addingReportingOverflow(UInt(length)).overflow else {
-                throw Refusal(PENSTOCK_ERROR_INVALID_RANGE)
-            }
+            try check(memory, length)
             return .memory(memory, length)
         }
         guard let hosted = Handles.buffers.find(request.buffer.id) else { throw Refusal(PENSTOCK_ERROR_INVALID_HANDLE) }

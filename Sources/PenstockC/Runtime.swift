@@ -11,10 +11,13 @@ final class Runtime: Sendable {
     private struct Children {
         var queues: Set<UInt64> = []
         var files: Set<UInt64> = []
+        /// Queues that were closed in a callback, and may have more to report.
+        var ending: [HostedQueue] = []
         var isClosed = false
     }
 
     let queue: StorageQueue
+    let codecs = Codecs()
     /// Nil: callbacks run on the runtime's thread.
     let dispatch: HostDispatch?
     private let logger: Logger?
@@ -83,7 +86,14 @@ final class Runtime: Sendable {
         }
     }
 
-    func forget(queue id: UInt64) { children.withLock { _ = $0.queues.remove(id) } }
+    func forget(_ queue: HostedQueue, _ id: UInt64) {
+        children.withLock { children in
+            children.queues.remove(id)
+            children.ending.removeAll { $0.queue.isIdle }
+            if !queue.queue.isIdle { children.ending.append(queue) }
+        }
+    }
+
     func forget(file id: UInt64) { children.withLock { _ = $0.files.remove(id) } }
 
     var counts: (queues: Int, files: Int) { children.withLock { ($0.queues.count, $0.files.count) } }
@@ -105,6 +115,7 @@ final class Runtime: Sendable {
             return children
         }
         for id in left.queues { Handles.queues.remove(id)?.queue.close() }
+        for queue in left.ending { queue.queue.close() }
         for id in left.files { Handles.files.remove(id)?.file.closeLater() }
         queue.core.shutdownBlocking()
         // Of queues that were closed in a callback, and so did not wait.

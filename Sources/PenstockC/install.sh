@@ -39,13 +39,13 @@ ld -r --force-group-allocation -o "$work/all.o" "$runtime/$(uname -m)/swiftrt.o"
 
 # Everything but the interface becomes local: a host may have another Swift runtime, or another zstd, of its own.
 sed -n 's/^[a-z].*[ *]\(penstock_[a-z_]*\)(.*/\1/p' "$here/include/penstock.h" >"$work/exports"
-objcopy --keep-global-symbols="$work/exports" --strip-debug \
+objcopy --keep-global-symbols="$work/exports" --strip-unneeded \
     --remove-section='.swift1_autolink_entries' --remove-section='.swift_modhash' "$work/all.o" "$work/penstock.o"
 ar rcsD "$work/libpenstock.a" "$work/penstock.o"
 
-system=(-luring -lstdc++ -lm -lpthread -ldl)
+system=(-luring -lzstd -llz4 -ldeflate -lstdc++ -lm -lpthread -ldl)
 { echo '{ global:'; sed 's/$/;/' "$work/exports"; echo 'local: *; };'; } >"$work/exports.map"
-"$cc" -shared -o "$work/libpenstock.so.0" -Wl,-soname,libpenstock.so.0 -Wl,--version-script,"$work/exports.map" \
+"$cc" -shared -s -o "$work/libpenstock.so.0" -Wl,-soname,libpenstock.so.0 -Wl,--version-script,"$work/exports.map" \
     -Wl,-z,defs -Wl,--as-needed "$work/penstock.o" "${system[@]}"
 
 version=$(sed -n 's/.*PENSTOCK_MAKE_VERSION(\([0-9]*\), \([0-9]*\), \([0-9]*\))$/\1.\2.\3/p' "$here/include/penstock.h")

@@ -45,6 +45,10 @@ gcc -std=gnu11 -O1 -g "${warnings[@]}" host.c -o "$work/host-shared" "${shared[@
 timeout 300 "$work/host-shared" "$work/files" >"$work/log" || { cat "$work/log"; fail "with the shared library"; }
 tail -n 1 "$work/log"
 
+echo "=== Reads that are decoded"
+gcc -std=gnu11 -O1 -g "${warnings[@]}" encoded.c -o "$work/encoded" "${static[@]}"
+timeout 300 "$work/encoded" "$work/files"
+
 echo "=== A device"
 gcc -std=gnu11 -O1 -g "${warnings[@]}" device.c -o "$work/device" "${static[@]}"
 timeout 300 "$work/device" "$work/files"

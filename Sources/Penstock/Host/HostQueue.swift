@@ -49,10 +49,12 @@ package final class HostQueue: Sendable {
 
     package static let largestCapacity = 1 << 20
 
-    private struct State {
+    struct State {
         var open: HostBatch
         var epoch = HostEpoch(isFirst: true)
         var isClosed = false
+        var tasks: [UInt64: (tag: UInt64, task: Task<Void, Never>)] = [:]
+        var nextTask: UInt64 = 0
         var spare: [[HostBatch]] = Array(repeating: [], count: HostBatch.capacities.count)
     }
 
@@ -61,11 +63,11 @@ package final class HostQueue: Sendable {
     package let configuration: Configuration
     private let slots: Int
     // Neither the batches nor the epoch are touched by anyone else while they are here.
-    private let state: Locked<State>
+    let state: Locked<State>
     private let used = Atomic<Int>(0)
     /// Requests that are still to be reported.
-    private let outstanding = Atomic<Int>(0)
-    private let bytes = Atomic<Int>(0)
+    let outstanding = Atomic<Int>(0)
+    let bytes = Atomic<Int>(0)
     private let completed = Atomic<UInt64>(0)
     private let failed = Atomic<UInt64>(0)
     private let errors = Locked(ErrorRecord())
@@ -91,6 +93,9 @@ package final class HostQueue: Sendable {
 
     /// Whether the calling thread is inside a report, which must not wait for others.
     package var isReporting: Bool { core.executor.loop.isCurrent || dispatch?.isDelivering == true }
+
+    /// Whether all requests have been reported.
+    package var isIdle: Bool { outstanding.load(ordering: .sequentiallyConsistent) == 0 }
 
     package var status: Status {
         let used = used.load(ordering: .relaxed)
@@ -181,7 +186,7 @@ package final class HostQueue: Sendable {
         }
     }
 
-    private func reserve() -> Bool {
+    func reserve() -> Bool {
         while true {
             if used.wrappingAdd(1, ordering: .relaxed).newValue <= slots { return true }
             releaseSlot()
@@ -191,7 +196,7 @@ package final class HostQueue: Sendable {
         }
     }
 
-    private func releaseSlot() {
+    func releaseSlot() {
         used.wrappingSubtract(1, ordering: .sequentiallyConsistent)
         gate.wake()
     }
@@ -205,15 +210,19 @@ package final class HostQueue: Sendable {
             failure: outcome.failure, errno: outcome.errno, deviceResult: outcome.deviceResult,
             isRead: record.direction == .read, count: outcome.failure == .none ? outcome.count : 0,
             offset: record.offset, length: record.length, tag: record.tag, payload: payload)
-        bytes.wrappingSubtract(record.length, ordering: .relaxed)
+        end(completion, in: epoch)
+    }
+
+    func end(_ completion: HostCompletion, in epoch: HostEpoch) {
+        bytes.wrappingSubtract(completion.length, ordering: .relaxed)
         completed.wrappingAdd(1, ordering: .relaxed)
-        if outcome.failure != .none {
+        if completion.failure != .none {
             failed.wrappingAdd(1, ordering: .relaxed)
             errors.withLock { errors in
                 errors.count += 1
                 if errors.first == nil { errors.first = completion }
             }
-            epoch.fail(outcome.failure)
+            epoch.fail(completion.failure)
         }
         configuration.settle(completion)
         if let dispatch {
@@ -285,6 +294,7 @@ package final class HostQueue: Sendable {
     /// Asks every request enqueued before to end whose tag, under the mask, is the value.
     package func cancel(tag value: UInt64, mask: UInt64) {
         submit()
+        cancelTasks(tag: value, mask: mask)
         core.executor.loop.send(
             Errand(
                 { [self] engine in engine.cancel(tag: value, mask: mask) { self.has($0) } }, refused: {}))

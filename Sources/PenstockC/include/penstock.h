@@ -367,6 +367,23 @@ typedef struct penstock_completion {
     const char *name;
 } penstock_completion;
 
+enum {
+    PENSTOCK_COMPRESSION_NONE = 0,
+    PENSTOCK_COMPRESSION_GDEFLATE = 1,  // a tile stream, as DirectStorage has it
+    PENSTOCK_COMPRESSION_ZSTD = 2,      // one frame
+    PENSTOCK_COMPRESSION_LZ4 = 3,       // one block
+    PENSTOCK_COMPRESSION_DEFLATE = 4,   // bare
+    PENSTOCK_COMPRESSION_ZLIB = 5,
+    PENSTOCK_COMPRESSION_GZIP = 6,
+    PENSTOCK_COMPRESSION_CUSTOM = 7,  // the host's own
+};
+
+// A decoder of the host's: all of `source` into all of `destination`. Returns 0, or anything else if the bytes are not what
+// they should be: the request then ends with PENSTOCK_ERROR_MALFORMED_DATA. Called on threads of the runtime's that are
+// there for decoding, several at a time, each set up with `thread_start` first.
+typedef int32_t (*penstock_decoder)(
+    void *user_data, const void *source, uint64_t source_size, void *destination, uint64_t destination_size);
+
 // Valid during the call. It may do anything but wait: enqueue, cancel, close the queue that it runs on.
 typedef void (*penstock_callback)(const penstock_completion *completion);
 
@@ -375,7 +392,7 @@ typedef struct penstock_request {
     uint32_t operation;  // PENSTOCK_READ or PENSTOCK_WRITE
     penstock_file file;
     uint64_t offset;     // in the file
-    uint64_t size;       // at least 1
+    uint64_t size;       // of the bytes in the file; at least 1
     void *memory;        // the host's: a read fills it, a write only reads it
     uint64_t tag;        // for `penstock_cancel`
     uint64_t timeout;    // from the submission; then it ends with PENSTOCK_ERROR_DEADLINE_EXCEEDED; 0: none
@@ -385,6 +402,15 @@ typedef struct penstock_request {
     const char *name;         // for people; comes back with the completion and in the error record; NULL: none
     penstock_buffer buffer;   // the bytes go to or come from this one; `memory` is NULL then
     uint64_t buffer_offset;
+    // Of reads: how the `size` bytes of the file are encoded, and how many bytes they decode to. Anything but GDeflate is
+    // decoded in one piece, of at most 16 MiB. Such a request starts at once, and allocates.
+    uint32_t compression;  // PENSTOCK_COMPRESSION_…
+    uint32_t reserved;     // zero
+    uint64_t uncompressed_size;
+    penstock_decoder decoder;  // for PENSTOCK_COMPRESSION_CUSTOM
+    void *decoder_user_data;
+    // Of reads into a buffer: the bytes come from here, and `file` is zero. Starts at once, and allocates.
+    const void *source;
 } penstock_request;
 
 // Enqueues requests, an array of structs that all have the first one's size. Does not wait, allocate, or enter the kernel,
