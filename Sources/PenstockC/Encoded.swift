@@ -64,6 +64,7 @@ struct HostCodec: Codec {
 enum TaskPlace: Sendable {
     case memory(HostBuffer.Slice)
     case buffer(GPUBuffer.Slice)
+    case image(GPUImage.Region)
 }
 
 extension HostedQueue {
@@ -92,6 +93,10 @@ extension HostedQueue {
                 try await storage.read(
                     from: file, at: offset, count: count, into: slice, decoding: codec, priority: priority,
                     deadline: deadline, tag: tag)
+            case .image(let region):
+                try await storage.read(
+                    from: file, at: offset, count: count, into: region, decoding: codec, priority: priority,
+                    deadline: deadline, tag: tag)
             }
         }
     }
@@ -101,16 +106,26 @@ extension HostedQueue {
         guard request.operation == UInt32(PENSTOCK_READ), request.file.id == 0, let source = request.source else {
             throw Refusal(PENSTOCK_ERROR_INVALID_ARGUMENT)
         }
-        guard case .buffer(let slice) = try taskPlace(of: request, size: request.size) else {
-            throw Refusal(PENSTOCK_ERROR_NOT_SUPPORTED)
-        }
-        try check(source, slice.count)
+        let place = try taskPlace(of: request, size: request.size)
+        guard let count = Int(exactly: request.size) else { throw Refusal(PENSTOCK_ERROR_INVALID_RANGE) }
+        if case .memory = place { throw Refusal(PENSTOCK_ERROR_NOT_SUPPORTED) }
+        try check(source, count)
         // Only read.
-        let bytes = HostBuffer(borrowing: UnsafeMutableRawPointer(mutating: source), count: slice.count)
+        let bytes = HostBuffer(borrowing: UnsafeMutableRawPointer(mutating: source), count: count)
         let (priority, tag, deadline) = (queue.configuration.priority, request.tag, request.deadline)
-        let storage = runtime.queue
-        return try enqueue(request, slice.count, payload) { () throws(StorageError) in
-            try await storage.read(from: bytes[...], into: slice, priority: priority, deadline: deadline, tag: tag)
+        let (storage, synchronization) = (runtime.queue, request.synchronization)
+        return try enqueue(request, count, payload) { () throws(StorageError) in
+            switch place {
+            case .memory: 0  // refused above
+            case .buffer(let slice):
+                try await storage.read(
+                    from: bytes[...], into: slice, priority: priority, deadline: deadline, tag: tag,
+                    synchronization: synchronization)
+            case .image(let region):
+                try await storage.read(
+                    from: bytes[...], into: region, priority: priority, deadline: deadline, tag: tag,
+                    synchronization: synchronization)
+            }
         }
     }
 
@@ -131,6 +146,7 @@ extension HostedQueue {
             try check(memory, count)
             return .memory(HostBuffer(borrowing: memory, count: count)[...])
         }
+        if request.isOfImage { return .image(try request.region(size: size)) }
         guard let hosted = Handles.buffers.find(request.buffer.id) else { throw Refusal(PENSTOCK_ERROR_INVALID_HANDLE) }
         guard let start = Int(exactly: request.buffer_offset), start <= hosted.buffer.count,
             count <= hosted.buffer.count - start
@@ -147,8 +163,20 @@ extension HostedQueue {
 }
 
 extension penstock_request {
+    /// What it waits for and whom it tells on the GPU; nil: nothing and nobody.
+    var synchronization: GPUSynchronization? {
+        let (after, signal) = (wait.points, signal.points)
+        return after.isEmpty && signal.isEmpty ? nil : GPUSynchronization(after: after, signal: signal)
+    }
+
     /// When it gives up, counted from now.
     fileprivate var deadline: ContinuousClock.Instant? {
         timeout == 0 ? nil : .now + .nanoseconds(Int64(clamping: timeout))
+    }
+}
+
+extension penstock_point {
+    fileprivate var points: [GPUSemaphorePoint] {
+        OpaquePointer(bitPattern: UInt(semaphore)).map { [GPUSemaphorePoint($0, value)] } ?? []
     }
 }

@@ -11,16 +11,23 @@ extension HostedQueue {
     /// Enqueues one request. False: the queue is full.
     fileprivate func enqueue(_ request: penstock_request) throws -> Bool {
         let isRead = request.operation == UInt32(PENSTOCK_READ)
-        // Either memory or a buffer.
+        // Memory, a buffer or an image.
+        let places =
+            (request.memory != nil ? 1 : 0) + (request.buffer.id != 0 ? 1 : 0) + (request.isOfImage ? 1 : 0)
         guard isRead || request.operation == UInt32(PENSTOCK_WRITE), request.reserved == 0,
-            (request.memory == nil) == (request.buffer.id != 0)
+            places == 1
         else { throw Refusal(PENSTOCK_ERROR_INVALID_ARGUMENT) }
         var payload = HostRequest.Payload()
         payload.callback = request.callback.map { UInt(bitPattern: unsafeBitCast($0, to: Int.self)) } ?? 0
         payload.userData = UInt(bitPattern: request.user_data)
         payload.status = UInt(bitPattern: request.status)
         payload.name = UInt(bitPattern: request.name)
-        if request.compression != UInt32(PENSTOCK_COMPRESSION_NONE) { return try enqueueEncoded(request, payload) }
+        let isSynchronized = request.wait.semaphore != 0 || request.signal.semaphore != 0
+        let isPlain = request.compression == UInt32(PENSTOCK_COMPRESSION_NONE)
+        guard !isSynchronized || (request.memory == nil && isPlain) else {
+            throw Refusal(PENSTOCK_ERROR_NOT_SUPPORTED)
+        }
+        if !isPlain { return try enqueueEncoded(request, payload) }
         if request.source != nil { return try enqueueCopy(request, payload) }
         guard let file = Handles.files.find(request.file.id) else { throw Refusal(PENSTOCK_ERROR_INVALID_HANDLE) }
         var hosted = HostRequest(isRead: isRead, file: file.file, offset: request.offset, place: try place(of: request))
@@ -37,11 +44,14 @@ extension HostedQueue {
             try check(memory, length)
             return .memory(memory, length)
         }
+        if request.isOfImage {
+            return .device(try request.region(size: request.size).synchronized(request.synchronization))
+        }
         guard let hosted = Handles.buffers.find(request.buffer.id) else { throw Refusal(PENSTOCK_ERROR_INVALID_HANDLE) }
         guard let start = Int(exactly: request.buffer_offset), length <= .max - start else {
             throw Refusal(PENSTOCK_ERROR_INVALID_RANGE)
         }
-        return .device(hosted.buffer[start..<start + length].sinkSlice())
+        return .device(try hosted.buffer[start..<start + length].synchronized(request.synchronization))
     }
 }
 

@@ -90,7 +90,7 @@ final class Runtime: Sendable {
         children.withLock { children in
             children.queues.remove(id)
             children.ending.removeAll { $0.queue.isIdle }
-            if !queue.queue.isIdle { children.ending.append(queue) }
+            if !queue.queue.isIdle, !children.isClosed { children.ending.append(queue) }
         }
     }
 
@@ -111,7 +111,11 @@ final class Runtime: Sendable {
     /// Ends everything, and the thread.
     func close() {
         let left = children.withLock { children in
-            children.isClosed = true
+            defer {
+                // They hold their runtime.
+                children = Children()
+                children.isClosed = true
+            }
             return children
         }
         for id in left.queues { Handles.queues.remove(id)?.queue.close() }

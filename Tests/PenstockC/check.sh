@@ -45,13 +45,27 @@ gcc -std=gnu11 -O1 -g "${warnings[@]}" host.c -o "$work/host-shared" "${shared[@
 timeout 300 "$work/host-shared" "$work/files" >"$work/log" || { cat "$work/log"; fail "with the shared library"; }
 tail -n 1 "$work/log"
 
+echo "=== The same under the address sanitizer: nothing is left behind"
+gcc -std=gnu11 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined "${warnings[@]}" host.c \
+    -o "$work/host-asan" "${static[@]}"
+timeout 600 "$work/host-asan" "$work/files" >"$work/log" 2>&1 || { tail -n 100 "$work/log"; fail "under the sanitizer"; }
+tail -n 1 "$work/log"
+
+echo "=== A host in C++"
+for compiler in g++ clang++; do
+    command -v $compiler >/dev/null || continue
+    $compiler -std=c++11 -O1 -g "${warnings[@]}" host.cpp -o "$work/host-cpp" "${static[@]}"
+    timeout 300 "$work/host-cpp" "$work/files"
+done
+
 echo "=== Reads that are decoded"
 gcc -std=gnu11 -O1 -g "${warnings[@]}" encoded.c -o "$work/encoded" "${static[@]}"
 timeout 300 "$work/encoded" "$work/files"
 
 echo "=== A device"
 gcc -std=gnu11 -O1 -g "${warnings[@]}" device.c -o "$work/device" "${static[@]}"
-timeout 300 "$work/device" "$work/files"
+VK_INSTANCE_LAYERS=VK_LAYER_KHRONOS_validation timeout 300 "$work/device" "$work/files" | tee "$work/log"
+if grep -Eq 'VUID|Validation|SYNC-HAZARD' "$work/log"; then fail "the validation layers have something to say"; fi
 
 echo "=== What a request costs"
 gcc -std=gnu11 -O2 "${warnings[@]}" overhead.c -o "$work/overhead" "${static[@]}"

@@ -100,6 +100,175 @@ static void buffers_have_bounds(penstock_buffer buffer) {
     CHECK(matches(bytes, SIZE - 10, 10) && matches(bytes + 10, 1010, 54));
 }
 
+// The host's own buffer and memory, made with Vulkan itself.
+static void host_buffers_are_adopted(penstock_device device, penstock_device_info info) {
+    void *library = dlopen("libvulkan.so.1", RTLD_NOW);
+    CHECK(library);
+    PFN_vkGetInstanceProcAddr load;
+    *(void **)&load = dlsym(library, "vkGetInstanceProcAddr");
+    PFN_vkGetDeviceProcAddr load_device = (PFN_vkGetDeviceProcAddr)load(info.instance, "vkGetDeviceProcAddr");
+#define VULKAN(name) PFN_vk##name name = (PFN_vk##name)load_device(info.device, "vk" #name)
+    VULKAN(CreateBuffer);
+    VULKAN(DestroyBuffer);
+    VULKAN(GetBufferMemoryRequirements);
+    VULKAN(AllocateMemory);
+    VULKAN(FreeMemory);
+    VULKAN(BindBufferMemory);
+    const VkBufferCreateInfo buffer_info = {
+        .sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO, .size = SIZE,
+        .usage = VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT};
+    VkBuffer handle;
+    CHECK(CreateBuffer(info.device, &buffer_info, NULL, &handle) == VK_SUCCESS);
+    VkMemoryRequirements requirements;
+    GetBufferMemoryRequirements(info.device, handle, &requirements);
+    uint32_t type = 0;
+    while (!(requirements.memoryTypeBits & 1u << type)) type++;
+    const VkMemoryAllocateInfo memory_info = {
+        .sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO, .allocationSize = requirements.size, .memoryTypeIndex = type};
+    VkDeviceMemory memory;
+    CHECK(AllocateMemory(info.device, &memory_info, NULL, &memory) == VK_SUCCESS);
+    CHECK(BindBufferMemory(info.device, handle, memory, 0) == VK_SUCCESS);
+    penstock_buffer buffer;
+    OK(penstock_buffer_adopt(device, (uint64_t)handle, SIZE, &buffer));
+    there_and_back(buffer);
+    buffers_have_bounds(buffer);
+    OK(penstock_buffer_close(buffer));
+    // Still the host's.
+    OK(penstock_wait(queue, forever));
+    DestroyBuffer(info.device, handle, NULL);
+    FreeMemory(info.device, memory, NULL);
+    dlclose(library);
+}
+
+static void memory_is_copied_into_buffers(penstock_buffer buffer) {
+    enum { COPIED = 100000 };
+    static unsigned char bytes[COPIED], again[COPIED];
+    fill(bytes, 99, COPIED);
+    ended = 0;
+    moved = 0;
+    penstock_request request = {
+        .struct_size = sizeof request, .size = COPIED, .buffer = buffer, .buffer_offset = 12, .source = bytes,
+        .callback = count};
+    OK(penstock_enqueue(queue, &request, 1, NULL));
+    OK(penstock_wait(queue, forever));
+    CHECK(ended == 1 && moved == COPIED);
+    request = buffer_request(PENSTOCK_WRITE, buffer, 12, COPIED);
+    OK(penstock_enqueue(queue, &request, 1, NULL));
+    OK(penstock_wait(queue, forever));
+    request = buffer_request(PENSTOCK_READ, (penstock_buffer){0}, 12, COPIED);
+    request.file = copy;
+    request.memory = again;
+    OK(penstock_enqueue(queue, &request, 1, NULL));
+    OK(penstock_wait(queue, forever));
+    CHECK(memcmp(bytes, again, COPIED) == 0);
+    // Either a file or memory, and the latter for buffers alone.
+    request = (penstock_request){.struct_size = sizeof request, .size = COPIED, .memory = again, .source = bytes};
+    EXPECT(PENSTOCK_ERROR_NOT_SUPPORTED, penstock_enqueue(queue, &request, 1, NULL));
+    request = (penstock_request){
+        .struct_size = sizeof request, .size = COPIED, .buffer = buffer, .source = bytes, .file = file};
+    EXPECT(PENSTOCK_ERROR_INVALID_ARGUMENT, penstock_enqueue(queue, &request, 1, NULL));
+    request.file.id = 0;
+    request.buffer_offset = SIZE - COPIED + 1;
+    EXPECT(PENSTOCK_ERROR_INVALID_RANGE, penstock_enqueue(queue, &request, 1, NULL));
+}
+
+static penstock_request image_request(uint32_t operation, penstock_image image, uint64_t size) {
+    penstock_request request = buffer_request(operation, (penstock_buffer){0}, 0, size);
+    request.image = image;
+    request.old_layout = operation == PENSTOCK_READ ? VK_IMAGE_LAYOUT_UNDEFINED : VK_IMAGE_LAYOUT_GENERAL;
+    request.new_layout = VK_IMAGE_LAYOUT_GENERAL;
+    return request;
+}
+
+// All levels of an image there and back, and some parts of it.
+static void images_are_filled(penstock_device device) {
+    penstock_image_description description = {
+        .struct_size = sizeof description, .format = VK_FORMAT_R8G8B8A8_UNORM, .width = 128, .height = 64, .mip_levels = 5,
+        .array_layers = 3};
+    penstock_image image;
+    OK(penstock_image_create(device, &description, 0, &image));
+    uint64_t size = 0, expected = 0;
+    OK(penstock_image_size(image, &size));
+    for (uint32_t mip = 0; mip < 5; mip++) expected += (uint64_t)(128 >> mip) * (64 >> mip) * 4 * 3;
+    CHECK(size == expected);
+    ended = 0;
+    moved = 0;
+    penstock_request request = image_request(PENSTOCK_READ, image, size);
+    OK(penstock_enqueue(queue, &request, 1, NULL));
+    OK(penstock_wait(queue, forever));
+    CHECK(ended == 1 && moved == size);
+    request = image_request(PENSTOCK_WRITE, image, size);
+    OK(penstock_enqueue(queue, &request, 1, NULL));
+    OK(penstock_wait(queue, forever));
+    unsigned char *bytes = malloc(size);
+    penstock_request back = buffer_request(PENSTOCK_READ, (penstock_buffer){0}, 0, size);
+    back.file = copy;
+    back.memory = bytes;
+    OK(penstock_enqueue(queue, &back, 1, NULL));
+    OK(penstock_wait(queue, forever));
+    CHECK(matches(bytes, 0, size));
+
+    // Two boxes, out of a file and out of memory, and back.
+    const penstock_image_part parts[] = {
+        {.mip = 1, .first_layer = 1, .layer_count = 2, .x = 8, .y = 4, .width = 16, .height = 8},
+        {.mip = 4, .first_layer = 0}};
+    const uint64_t boxes = 2 * 16 * 8 * 4 + 8 * 4 * 4;
+    for (int from_memory = 0; from_memory < 2; from_memory++) {
+        fill(bytes, 7777, boxes);
+        request = image_request(PENSTOCK_READ, image, boxes);
+        request.old_layout = VK_IMAGE_LAYOUT_GENERAL;
+        request.parts = parts;
+        request.part_count = 2;
+        if (from_memory) {
+            request.file.id = 0;
+            request.source = bytes;
+        } else {
+            request.offset = 4321;
+        }
+        OK(penstock_enqueue(queue, &request, 1, NULL));
+        OK(penstock_wait(queue, forever));
+        penstock_request out = image_request(PENSTOCK_WRITE, image, boxes);
+        out.parts = parts;
+        out.part_count = 2;
+        OK(penstock_enqueue(queue, &out, 1, NULL));
+        OK(penstock_wait(queue, forever));
+        back.size = boxes;
+        OK(penstock_enqueue(queue, &back, 1, NULL));
+        OK(penstock_wait(queue, forever));
+        CHECK(matches(bytes, from_memory ? 7777 : 4321, boxes));
+    }
+    free(bytes);
+
+    // What the image does not have.
+    penstock_request bad;
+#undef REFUSED
+#define REFUSED(expected, change)                                  \
+    bad = image_request(PENSTOCK_READ, image, size);               \
+    change;                                                        \
+    EXPECT(expected, penstock_enqueue(queue, &bad, 1, NULL))
+    penstock_image_part outside = {.mip = 5};
+    REFUSED(PENSTOCK_ERROR_INVALID_RANGE, bad.size--);
+    REFUSED(PENSTOCK_ERROR_INVALID_RANGE, bad.size = UINT64_MAX);
+    REFUSED(PENSTOCK_ERROR_INVALID_RANGE, (bad.parts = &outside, bad.part_count = 1));
+    outside = (penstock_image_part){.x = 1, .width = 128};
+    REFUSED(PENSTOCK_ERROR_INVALID_RANGE, (bad.parts = &outside, bad.part_count = 1));
+    outside = (penstock_image_part){.first_layer = UINT32_MAX, .layer_count = UINT32_MAX};
+    REFUSED(PENSTOCK_ERROR_INVALID_RANGE, (bad.parts = &outside, bad.part_count = 1));
+    outside = (penstock_image_part){.width = UINT32_MAX, .row_pitch = INT64_MAX};
+    REFUSED(PENSTOCK_ERROR_INVALID_RANGE, (bad.parts = &outside, bad.part_count = 1));
+    REFUSED(PENSTOCK_ERROR_INVALID_ARGUMENT, bad.part_count = 1);
+    REFUSED(PENSTOCK_ERROR_INVALID_ARGUMENT, bad.order = 9);
+    REFUSED(PENSTOCK_ERROR_INVALID_ARGUMENT, bad.memory = &bad);
+    REFUSED(PENSTOCK_ERROR_INVALID_HANDLE, bad.image.id ^= 1ull << 35);
+    description.width = UINT32_MAX;
+    penstock_image none;
+    CHECK(penstock_image_create(device, &description, 0, &none) < 0);
+    EXPECT(PENSTOCK_ERROR_INVALID_ARGUMENT, penstock_image_adopt(device, 0, &description, &none));
+    OK(penstock_image_close(image));
+    EXPECT(PENSTOCK_ERROR_INVALID_HANDLE, penstock_image_close(image));
+    EXPECT(PENSTOCK_ERROR_INVALID_HANDLE, penstock_image_size(image, &size));
+}
+
 static void semaphores_are_signalled(penstock_device device, penstock_device_info info, penstock_buffer buffer) {
     void *library = dlopen("libvulkan.so.1", RTLD_NOW);
     CHECK(library);
@@ -135,6 +304,40 @@ static void semaphores_are_signalled(penstock_device device, penstock_device_inf
     uint64_t value = 0;
     CHECK(value_of(info.device, semaphore, &value) == VK_SUCCESS && value == last);
     EXPECT(PENSTOCK_ERROR_INVALID_ARGUMENT, penstock_enqueue_signal(queue, device, 0, 7));
+
+    // On the GPU: a copy that waits for one, and has another one signalled.
+    VkSemaphore other;
+    CHECK(create(info.device, &create_info, NULL, &other) == VK_SUCCESS);
+    PFN_vkSignalSemaphore signal = (PFN_vkSignalSemaphore)load_device(info.device, "vkSignalSemaphore");
+    ended = 0;
+    penstock_request request = buffer_request(PENSTOCK_READ, buffer, 0, 4096);
+    request.wait = (penstock_point){(uint64_t)semaphore, last + 1};
+    request.signal = (penstock_point){(uint64_t)other, 42};
+    OK(penstock_enqueue(queue, &request, 1, NULL));
+    OK(penstock_submit(queue));
+    // What others ask for does not wait with it.
+    penstock_request plain = buffer_request(PENSTOCK_READ, buffer, 8192, 4096);
+    penstock_status status;
+    plain.callback = NULL;
+    plain.status = &status;
+    OK(penstock_enqueue(queue, &plain, 1, NULL));
+    OK(penstock_submit(queue));
+    while (penstock_status_load(&status) == PENSTOCK_PENDING) sched_yield();
+    CHECK(status == PENSTOCK_OK && ended == 0);
+    EXPECT(PENSTOCK_TIMEOUT, penstock_wait(queue, 1000000));
+    const VkSemaphoreSignalInfo signal_info = {
+        .sType = VK_STRUCTURE_TYPE_SEMAPHORE_SIGNAL_INFO, .semaphore = semaphore, .value = last + 1};
+    CHECK(signal(info.device, &signal_info) == VK_SUCCESS);
+    OK(penstock_wait(queue, forever));
+    CHECK(ended == 1 && value_of(info.device, other, &value) == VK_SUCCESS && value == 42);
+    // A value that does not rise, and memory of the host's, which no GPU could wait with.
+    EXPECT(PENSTOCK_ERROR_INVALID_ARGUMENT, penstock_enqueue(queue, &request, 1, NULL));
+    unsigned char bytes[64];
+    request = buffer_request(PENSTOCK_READ, (penstock_buffer){0}, 0, 64);
+    request.memory = bytes;
+    request.signal = (penstock_point){(uint64_t)other, 43};
+    EXPECT(PENSTOCK_ERROR_NOT_SUPPORTED, penstock_enqueue(queue, &request, 1, NULL));
+    destroy(info.device, other, NULL);
     destroy(info.device, semaphore, NULL);
     dlclose(library);
 }
@@ -206,6 +409,9 @@ int main(int count_of_arguments, char **arguments) {
         there_and_back(buffer);
         buffers_have_bounds(buffer);
         semaphores_are_signalled(device, info, buffer);
+        memory_is_copied_into_buffers(buffer);
+        host_buffers_are_adopted(device, info);
+        images_are_filled(device);
         OK(penstock_buffer_close(buffer));
         EXPECT(PENSTOCK_ERROR_INVALID_HANDLE, penstock_buffer_close(buffer));
         OK(penstock_runtime_close(runtime));

@@ -20,7 +20,13 @@ final class HostBatch: @unchecked Sendable {  // handed from one to the other as
     let submission: Submission
     private let entries: UnsafeMutablePointer<Entry>
     /// While it is in flight.
+    #if !DEBUG
+    @exclusivity(unchecked)
+    #endif
     private var owner: HostQueue?
+    #if !DEBUG
+    @exclusivity(unchecked)
+    #endif
     private var epoch: HostEpoch?
 
     init(sizeClass: Int) {

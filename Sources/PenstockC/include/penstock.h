@@ -144,7 +144,8 @@ typedef struct penstock_runtime_options {
     // What there is to tell, a line at a time, on any thread of the runtime's or the host's; it must not call the runtime.
     void (*log)(void *user_data, int32_t level, const char *message);
     void *log_user_data;
-    // Called on the runtime's thread before it calls any other host code, and after it has called the last.
+    // Called on each of the runtime's threads that calls the host's code, before it does so, and after the last time: its own,
+    // and those that decode.
     void (*thread_start)(void *user_data);
     void (*thread_stop)(void *user_data);
     void *thread_user_data;
@@ -338,6 +339,57 @@ penstock_result penstock_buffer_create(penstock_device device, uint64_t size, ui
 // Closes the handle; requests in flight go on. One that was made is destroyed after the last of them.
 penstock_result penstock_buffer_close(penstock_buffer buffer);
 
+// An image of a device's.
+typedef struct penstock_image {
+    uint64_t id;
+} penstock_image;
+
+typedef struct penstock_image_description {
+    uint32_t struct_size;
+    uint32_t format;        // VkFormat
+    uint32_t width;         // of the largest level, in texels; of the others as well: 0 means 1
+    uint32_t height;
+    uint32_t depth;
+    uint32_t mip_levels;
+    uint32_t array_layers;
+    uint32_t dimensions;    // 1, 2 or 3; 0: 3 if the depth is more than 1, else 2 if the height is more than 1, else 1
+    uint32_t is_cube;       // of `penstock_image_create`: 1: VK_IMAGE_CREATE_CUBE_COMPATIBLE_BIT
+    uint32_t reserved;      // zero
+} penstock_image_description;
+
+// Uses a `VkImage` of the host's, of one sample and optimal tiling, bound to memory and made with
+// VK_IMAGE_USAGE_TRANSFER_DST_BIT for reads, VK_IMAGE_USAGE_TRANSFER_SRC_BIT for writes. It is never destroyed; it must live
+// until the requests that name it have ended.
+penstock_result penstock_image_adopt(
+    penstock_device device, uint64_t handle, const penstock_image_description *description, penstock_image *image);
+
+// Makes an image, with VkImageUsageFlags beside those for copies.
+penstock_result penstock_image_create(
+    penstock_device device, const penstock_image_description *description, uint32_t usage, penstock_image *image);
+
+// How many bytes the whole image has, all levels and layers of it, rows next to each other.
+penstock_result penstock_image_size(penstock_image image, uint64_t *size);
+
+// Closes the handle; requests in flight go on. One that was made is destroyed after the last of them.
+penstock_result penstock_image_close(penstock_image image);
+
+enum {
+    PENSTOCK_ORDER_MIPS = 0,            // of a whole image, level by level, the largest first, in each its layers
+    PENSTOCK_ORDER_MIPS_SMALLEST = 1,   // the same, the smallest first, as in KTX2 files
+    PENSTOCK_ORDER_LAYERS = 2,          // layer by layer, in each its levels, as in DDS files
+};
+
+// A box of one level and some layers of an image.
+typedef struct penstock_image_part {
+    uint32_t mip;
+    uint32_t first_layer;
+    uint32_t layer_count;  // 0: 1
+    uint32_t x, y, z;
+    uint32_t width, height, depth;  // 0: to the end of the level
+    uint32_t reserved;              // zero
+    uint64_t row_pitch;             // from row to row of the bytes; 0: they lie next to each other
+} penstock_image_part;
+
 // ---- Requests
 
 // One word of the host's, for any thread to poll: PENSTOCK_PENDING from the moment the request is enqueued, then its result.
@@ -387,6 +439,12 @@ typedef int32_t (*penstock_decoder)(
 // Valid during the call. It may do anything but wait: enqueue, cancel, close the queue that it runs on.
 typedef void (*penstock_callback)(const penstock_completion *completion);
 
+// A value of a timeline semaphore of the host's, a `VkSemaphore`; zero: none. Values must rise.
+typedef struct penstock_point {
+    uint64_t semaphore;
+    uint64_t value;
+} penstock_point;
+
 typedef struct penstock_request {
     uint32_t struct_size;
     uint32_t operation;  // PENSTOCK_READ or PENSTOCK_WRITE
@@ -409,8 +467,20 @@ typedef struct penstock_request {
     uint64_t uncompressed_size;
     penstock_decoder decoder;  // for PENSTOCK_COMPRESSION_CUSTOM
     void *decoder_user_data;
-    // Of reads into a buffer: the bytes come from here, and `file` is zero. Starts at once, and allocates.
+    // Of reads into a buffer or an image: the bytes come from here, and `file` is zero. Starts at once, and allocates.
     const void *source;
+    // Of requests to and from buffers and images that are not encoded: on the GPU. The copies wait until the first has reached its value,
+    // and have the second reach its own when they are done: none after a failure. Such a request allocates.
+    penstock_point wait;
+    penstock_point signal;
+    // The bytes go to or come from this image; `memory` is NULL and `buffer` zero then, and `size`, or what is decoded, the size
+    // of all the parts, one after the other. Such a request allocates.
+    penstock_image image;
+    const penstock_image_part *parts;  // not kept; NULL: the whole image
+    uint32_t part_count;
+    uint32_t order;       // of the whole image: PENSTOCK_ORDER_…
+    uint32_t old_layout;  // VkImageLayout in which the parts are; VK_IMAGE_LAYOUT_UNDEFINED (0): a read need not keep the rest
+    uint32_t new_layout;  // in which they are left
 } penstock_request;
 
 // Enqueues requests, an array of structs that all have the first one's size. Does not wait, allocate, or enter the kernel,

@@ -108,7 +108,7 @@ extension StorageError {
 
 extension GPUBuffer.Slice {
     /// The slice as the queue's core knows it, after a look at the semaphores.
-    func synchronized(_ synchronization: GPUSynchronization?) throws(StorageError) -> SinkSlice {
+    package func synchronized(_ synchronization: GPUSynchronization?) throws(StorageError) -> SinkSlice {
         guard let synchronization, !synchronization.isNone else { return sinkSlice() }
         try synchronization.check(buffer.device)
         return sinkSlice(synchronization)
