@@ -85,6 +85,60 @@ static void decodes(const char *name, uint32_t compression, unsigned char *bytes
     printf("ok  %s: %zu bytes to %d\n", name, size, SIZE);
 }
 
+// ---- GDeflate, as simple as it can be: stored blocks, dealt to 32 lanes
+
+typedef struct page_writer {
+    unsigned char *words;
+    uint32_t count;            // words that lanes have taken
+    uint32_t place[32][2];     // the two words that a lane holds, or will
+    uint32_t written[32];      // bits that a lane has got
+    uint32_t held[32];         // bits that its decoder has not read
+} page_writer;
+
+static void take_word(page_writer *page, uint32_t lane) {
+    page->place[lane][(page->written[lane] + page->held[lane]) / 32 % 2] = page->count;
+    memset(page->words + 4 * page->count++, 0, 4);
+    page->held[lane] += 32;
+}
+
+static void put(page_writer *page, uint32_t lane, uint32_t value, uint32_t bits) {
+    for (uint32_t bit = 0; bit < bits; bit++) {
+        const uint32_t at = page->written[lane]++;
+        if (value >> bit & 1) page->words[4 * page->place[lane][at / 32 % 2] + at % 32 / 8] |= (unsigned char)(1 << at % 8);
+        page->held[lane]--;
+    }
+    if (page->held[lane] < 32) take_word(page, lane);
+}
+
+static uint32_t write_page(unsigned char *words, const unsigned char *bytes, uint32_t size) {
+    page_writer page;
+    memset(&page, 0, sizeof page);
+    page.words = words;
+    for (uint32_t lane = 0; lane < 32; lane++) take_word(&page, lane);
+    for (uint32_t start = 0, part; start < size; start += part) {
+        part = size - start < 32768 ? size - start : 32768;
+        put(&page, 0, start + part == size, 3);
+        put(&page, 0, part, 16);
+        for (uint32_t index = 0; index < part; index++) put(&page, index % 32, bytes[start + index], 8);
+    }
+    return 4 * page.count;
+}
+
+static size_t write_gdeflate(unsigned char *stream, const unsigned char *bytes, uint32_t size) {
+    const uint32_t tiles = (size + 65535) / 65536, last = size % 65536;
+    const uint32_t header[2] = {4 | 0xFB << 8 | tiles << 16, 1 | last << 2};
+    memcpy(stream, header, 8);
+    uint32_t at = 0, length = 0;
+    for (uint32_t tile = 0; tile < tiles; tile++) {
+        if (tile > 0) memcpy(stream + 8 + 4 * tile, &at, 4);
+        const uint32_t rest = size - 65536 * tile;
+        length = write_page(stream + 8 + 4 * tiles + at, bytes + 65536 * tile, rest < 65536 ? rest : 65536);
+        at += length;
+    }
+    memcpy(stream + 8, &length, 4);
+    return 8 + 4 * tiles + at;
+}
+
 static atomic_int ended, cancelled;
 static void count(const penstock_completion *completion) {
     if (completion->result == PENSTOCK_ERROR_CANCELLED) cancelled++;
@@ -112,6 +166,7 @@ int main(int count_of_arguments, char **arguments) {
     decodes("gzip", PENSTOCK_COMPRESSION_GZIP, encoded,
             libdeflate_gzip_compress(compressor, plain, SIZE, encoded, sizeof encoded));
     libdeflate_free_compressor(compressor);
+    decodes("gdeflate", PENSTOCK_COMPRESSION_GDEFLATE, encoded, write_gdeflate(encoded, plain, SIZE));
     for (size_t index = 0; index < SIZE; index++) encoded[index] = (unsigned char)(plain[index] + 1);
     decodes("custom", PENSTOCK_COMPRESSION_CUSTOM, encoded, SIZE);
 
