@@ -55,7 +55,7 @@ import Testing
 
     @Test(arguments: 0..<8)
     func holdOnAnySeed(group: Int) async throws {
-        let each = repetitions(400) / 8
+        let each = repetitions(800) / 8
         for seed in group * each..<(group + 1) * each { try await run(seed: UInt64(seed)) }
     }
 
