@@ -93,7 +93,8 @@ let package = Package(
         .executableTarget(
             name: "penstock",
             dependencies: [
-                "CBaselines", "Penstock", "PenstockArchive", "PenstockCompression", "PenstockVulkan",
+                "CBaselines", "CPenstock", "Penstock", "PenstockArchive", "PenstockC", "PenstockCompression",
+                "PenstockVulkan",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "SystemPackage", package: "swift-system"),
             ],

@@ -71,7 +71,10 @@ package final class HostQueue: Sendable {
     private let completed = Atomic<UInt64>(0)
     private let failed = Atomic<UInt64>(0)
     private let errors = Locked(ErrorRecord())
-    private let gate: Gate
+    /// Who waits for a slot.
+    private let slotGate = Gate()
+    /// Who waits for something to be over.
+    private let endGate = Gate()
 
     /// - Throws: ``StorageError/Code/invalidArgument`` for a capacity that makes no sense.
     package init(on queue: StorageQueue, _ configuration: Configuration) throws(StorageError) {
@@ -87,7 +90,6 @@ package final class HostQueue: Sendable {
         core = queue.core
         self.configuration = configuration
         self.slots = slots
-        gate = configuration.dispatch?.gate ?? Gate()
         state = Locked(State(open: HostBatch(sizeClass: HostBatch.capacities.count - 1)))
     }
 
@@ -184,6 +186,8 @@ package final class HostQueue: Sendable {
             let kept = max(2, min(slots, 16_384) / HostBatch.capacities[batch.sizeClass])
             if state.spare[batch.sizeClass].count < kept { state.spare[batch.sizeClass].append(batch) }
         }
+        // Where callbacks take each slot that they free, there may never be many.
+        slotGate.wake()
     }
 
     func reserve() -> Bool {
@@ -192,13 +196,14 @@ package final class HostQueue: Sendable {
             releaseSlot()
             guard case .block = configuration.whenFull, !isReporting else { return false }
             submit()
-            _ = gate.wait { used.load(ordering: .sequentiallyConsistent) < slots }
+            _ = slotGate.wait { used.load(ordering: .sequentiallyConsistent) < slots }
         }
     }
 
     func releaseSlot() {
-        used.wrappingSubtract(1, ordering: .sequentiallyConsistent)
-        gate.wake()
+        let left = used.wrappingSubtract(1, ordering: .sequentiallyConsistent).newValue
+        // Who waits is woken once there are some: waking costs more than a small read. See also `takeBack`.
+        if left == slots - max(1, slots / 4) { slotGate.wake() }
     }
 
     // MARK: Ends
@@ -241,8 +246,9 @@ package final class HostQueue: Sendable {
     }
 
     private func settleOutstanding() {
-        outstanding.wrappingSubtract(1, ordering: .sequentiallyConsistent)
-        gate.wake()
+        guard outstanding.wrappingSubtract(1, ordering: .sequentiallyConsistent).newValue == 0 else { return }
+        endGate.wake()
+        dispatch?.gate.wake()
     }
 
     // MARK: Markers, errors, cancelling, closing
@@ -274,12 +280,12 @@ package final class HostQueue: Sendable {
     /// - Returns: False when the time has passed.
     package func wait(_ timeout: UInt64) throws(StorageError) -> Bool {
         let isOver = Flag()
-        try mark { [gate] failure in
+        try mark { [endGate] failure in
             isOver.value.store(true, ordering: .sequentiallyConsistent)
-            gate.wake()
+            endGate.wake()
             return failure
         }
-        return gate.wait(timeout) { isOver.value.load(ordering: .sequentiallyConsistent) }
+        return endGate.wait(timeout) { isOver.value.load(ordering: .sequentiallyConsistent) }
     }
 
     private final class Flag: Sendable {
@@ -313,9 +319,13 @@ package final class HostQueue: Sendable {
             state.isClosed = true
         }
         guard !isReporting else { return }
-        while outstanding.load(ordering: .sequentiallyConsistent) > 0 {
-            _ = gate.wait { outstanding.load(ordering: .sequentiallyConsistent) == 0 || dispatch?.canDeliver == true }
-            _ = dispatch?.deliver(.max)
+        guard let dispatch else {
+            _ = endGate.wait { isIdle }
+            return
+        }
+        while !isIdle {
+            _ = dispatch.gate.wait { isIdle || dispatch.canDeliver }
+            _ = dispatch.deliver(.max)
         }
     }
 }

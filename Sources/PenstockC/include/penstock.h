@@ -432,7 +432,7 @@ enum {
 
 // A decoder of the host's: all of `source` into all of `destination`. Returns 0, or anything else if the bytes are not what
 // they should be: the request then ends with PENSTOCK_ERROR_MALFORMED_DATA. Called on threads of the runtime's that are
-// there for decoding, several at a time, each set up with `thread_start` first.
+// there for decoding, several at a time, each set up with `thread_start` first. It must not call Penstock.
 typedef int32_t (*penstock_decoder)(
     void *user_data, const void *source, uint64_t source_size, void *destination, uint64_t destination_size);
 
