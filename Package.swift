@@ -13,6 +13,8 @@ let package = Package(
     name: "penstock",
     products: [
         .library(name: "Penstock", targets: ["Penstock"]),
+        // For hosts in C and C++: see Sources/PenstockC/install.sh.
+        .library(name: "penstockc", type: .static, targets: ["PenstockC"]),
         .library(name: "PenstockArchive", targets: ["PenstockArchive"]),
         .library(name: "PenstockCompression", targets: ["PenstockCompression"]),
         .library(name: "PenstockTesting", targets: ["PenstockTesting"]),
@@ -75,11 +77,24 @@ let package = Package(
             ],
             swiftSettings: swiftSettings
         ),
+        // The C interface: a header, which the compiler holds its implementation to.
+        .systemLibrary(name: "CPenstock", path: "Sources/PenstockC/include"),
+        .target(
+            name: "PenstockC",
+            dependencies: [
+                "CLinux", "CPenstock", "Penstock", "PenstockCompression", "PenstockVulkan",
+                .product(name: "Logging", package: "swift-log"),
+                .product(name: "SystemPackage", package: "swift-system"),
+            ],
+            exclude: ["include", "install.sh"],
+            swiftSettings: swiftSettings
+        ),
         .target(name: "CBaselines", linkerSettings: [.linkedLibrary("uring")]),
         .executableTarget(
             name: "penstock",
             dependencies: [
-                "CBaselines", "Penstock", "PenstockArchive", "PenstockCompression", "PenstockVulkan",
+                "CBaselines", "CPenstock", "Penstock", "PenstockArchive", "PenstockC", "PenstockCompression",
+                "PenstockVulkan",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 .product(name: "SystemPackage", package: "swift-system"),
             ],

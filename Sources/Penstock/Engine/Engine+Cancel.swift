@@ -27,11 +27,16 @@ extension Engine {
     }
 
     /// Cancels every request whose tag, under the mask, is the value. Returns how many were asked to end.
-    func cancel(tag value: UInt64, mask: UInt64) -> Int {
+    ///
+    /// - Parameter isConcerned: Whose requests are looked at.
+    @discardableResult
+    func cancel(
+        tag value: UInt64, mask: UInt64, where isConcerned: (Submission) -> Bool = { _ in true }
+    ) -> Int {
         assertOnRing()
         var matches: [(Submission, UInt64, Int)] = []
         for lane in lanes {
-            guard let submission = lane.submission else { continue }
+            guard let submission = lane.submission, isConcerned(submission) else { continue }
             for index in lane.start..<lane.end where !submission.records[index].hasEnded {
                 if submission.records[index].tag & mask == value & mask {
                     matches.append((submission, submission.generation, index))

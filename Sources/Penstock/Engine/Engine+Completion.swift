@@ -158,7 +158,7 @@ extension Engine {
         }
         recorder.end(record, submittedAt: submission.submittedAt, now: turnTime)
         if let trace = configuration.trace { trace(StorageTrace(record.pointee, submission, driver.kind, turnTime)) }
-        if case .observer(let observer) = submission.delivery { observer(submission, index) }
+        submission.tellOfEnd(index)
 
         let id = record.pointee.entry
         lanes[id.index].remaining -= 1

@@ -14,6 +14,8 @@ final class Submission: InboxMessage, @unchecked Sendable {
         case task(UnsafeContinuation<Void, Never>)
         /// Called on the ring thread with each request as it ends, and with −1 at the very end.
         case observer((Submission, Int) -> Void)
+        /// A host without tasks: the same, without a closure for each.
+        case host(HostBatch)
     }
 
     let records: UnsafeMutablePointer<RequestRecord>
@@ -127,6 +129,16 @@ final class Submission: InboxMessage, @unchecked Sendable {
             hasEnded.store(true, ordering: .releasing)
             if joint.exchange(Joint.over, ordering: .acquiringAndReleasing) == Joint.awaited { joining!.resume() }
         case .observer(let observer): observer(self, -1)
+        case .host(let batch): batch.endAll()
+        }
+    }
+
+    /// One request has ended.
+    func tellOfEnd(_ index: Int) {
+        switch delivery {
+        case .observer(let observer): observer(self, index)
+        case .host(let batch): batch.end(index)
+        case .nobody, .joined, .task: break
         }
     }
 
@@ -136,7 +148,7 @@ final class Submission: InboxMessage, @unchecked Sendable {
         for index in 0..<count where !records[index].hasEnded {
             records[index].hasEnded = true
             records[index].outcome.failure = .queueClosed
-            if case .observer(let observer) = delivery { observer(self, index) }
+            tellOfEnd(index)
         }
         end()
     }

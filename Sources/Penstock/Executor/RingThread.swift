@@ -2,6 +2,17 @@ import CLinux
 import Glibc
 import SystemPackage
 
+/// What a host has run at the beginning and at the end of a thread that calls its code.
+package struct ThreadHooks: Sendable {
+    package let start: @Sendable () -> Void
+    package let stop: @Sendable () -> Void
+
+    package init(start: @escaping @Sendable () -> Void, stop: @escaping @Sendable () -> Void) {
+        self.start = start
+        self.stop = stop
+    }
+}
+
 /// A POSIX thread with a name and a body.
 package struct RingThread: @unchecked Sendable {
     // `pthread_t` is an integer here; the thread it names is joined or detached exactly once by its owner.

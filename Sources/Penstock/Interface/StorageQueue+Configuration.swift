@@ -47,6 +47,9 @@ extension StorageQueue {
         /// (which carry no tag and no label). It must be quick. Costs nothing when nil.
         public var trace: (@Sendable (StorageTrace) -> Void)?
 
+        /// What a host has run on the queue's thread before anything else of its own, and after.
+        package var threadHooks: ThreadHooks?
+
         /// The defaults.
         public init() {}
 

@@ -12,8 +12,9 @@
 public struct HostBuffer: Sendable {
     package final class Storage: Sendable {
         package let block: SlabArena.Block
-        package let arena: SlabArena
-        /// The same, to compare without touching a reference count.
+        /// Nil: the memory is somebody else's, who keeps it until the last request has ended.
+        package let arena: SlabArena?
+        /// The same, to compare without touching a reference count; of memory that is somebody else's, no arena's.
         let arenaID: ObjectIdentifier
 
         init(block: SlabArena.Block, arena: SlabArena) {
@@ -22,7 +23,13 @@ public struct HostBuffer: Sendable {
             arenaID = ObjectIdentifier(arena)
         }
 
-        deinit { arena.release(block) }
+        init(borrowing address: UnsafeMutableRawPointer, count: Int) {
+            block = SlabArena.Block(address: address, capacity: count, slab: -1)
+            arena = nil
+            arenaID = ObjectIdentifier(Storage.self)
+        }
+
+        deinit { arena?.release(block) }
     }
 
     package let storage: Storage
@@ -31,6 +38,12 @@ public struct HostBuffer: Sendable {
 
     package init(block: SlabArena.Block, count: Int, arena: SlabArena) {
         storage = Storage(block: block, arena: arena)
+        self.count = count
+    }
+
+    /// A buffer of memory that is somebody else's, who keeps it as long as there are requests that name the buffer.
+    package init(borrowing address: UnsafeMutableRawPointer, count: Int) {
+        storage = Storage(borrowing: address, count: count)
         self.count = count
     }
 

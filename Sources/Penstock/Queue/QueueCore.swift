@@ -53,8 +53,10 @@ package final class QueueCore: Sendable {
             }
             guard case .success((let engine, _)) = made else { return start.give(made) }
             loop.adopt(engine)
+            configuration.threadHooks?.start()
             start.give(made)
             engine.run()
+            configuration.threadHooks?.stop()
         }
         let engine: Engine
         let features: [Capabilities.Feature]
@@ -93,8 +95,16 @@ package final class QueueCore: Sendable {
         join()
     }
 
+    /// The same for a thread that may block. On the queue's own thread it returns at once.
+    package func shutdownBlocking() {
+        isClosed.store(true, ordering: .relaxed)
+        abandon()
+    }
+
     /// The queue was dropped: the same, without a task to suspend.
     func abandon() {
+        // What is sent to a queue that has ended has a thread of its own started for it.
+        guard !joined.load(ordering: .acquiring) else { return }
         companions.stop()
         executor.loop.send(Errand({ $0.stop() }, refused: {}))
         join()

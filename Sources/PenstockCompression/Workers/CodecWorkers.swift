@@ -30,12 +30,14 @@ package final class CodecWorkers: QueueCompanion, @unchecked Sendable {  // `sta
     /// How many threads there are at most.
     package let width: Int
     private let name: String
+    private let hooks: ThreadHooks?
     private var state = State()
     // At addresses of their own, as POSIX wants; allocated once, freed with the object.
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private let arrived = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
 
-    package init(width: Int, name: String) {
+    package init(width: Int, name: String, hooks: ThreadHooks? = nil) {
+        self.hooks = hooks
         self.width = max(1, width)
         chooser = DecodingChooser(width: max(1, width))
         self.name = name
@@ -197,6 +199,8 @@ package final class CodecWorkers: QueueCompanion, @unchecked Sendable {  // `sta
     }
 
     private func work() {
+        hooks?.start()
+        defer { hooks?.stop() }
         let scratch = WorkerScratch()
         while let (work, part) = next() {
             if work.refused == nil { work.perform(part, scratch) }
@@ -242,7 +246,8 @@ extension StorageQueue {
     package nonisolated var codecWorkers: CodecWorkers {
         get throws(StorageError) {
             try core.companion { () throws(StorageError) in
-                CodecWorkers(width: Int(linux_online_processors()), name: configuration.name)
+                CodecWorkers(
+                    width: Int(linux_online_processors()), name: configuration.name, hooks: configuration.threadHooks)
             }
         }
     }

@@ -108,13 +108,13 @@ extension StorageError {
 
 extension GPUBuffer.Slice {
     /// The slice as the queue's core knows it, after a look at the semaphores.
-    func synchronized(_ synchronization: GPUSynchronization?) throws(StorageError) -> SinkSlice {
+    package func synchronized(_ synchronization: GPUSynchronization?) throws(StorageError) -> SinkSlice {
         guard let synchronization, !synchronization.isNone else { return sinkSlice() }
         try synchronization.check(buffer.device)
         return sinkSlice(synchronization)
     }
 
-    func sinkSlice(_ synchronization: GPUSynchronization? = nil, endsOnSubmit: Bool = false) -> SinkSlice {
+    package func sinkSlice(_ synchronization: GPUSynchronization? = nil, endsOnSubmit: Bool = false) -> SinkSlice {
         var options: SinkOptions?
         if endsOnSubmit || synchronization != nil {
             let synchronization = synchronization ?? GPUSynchronization()

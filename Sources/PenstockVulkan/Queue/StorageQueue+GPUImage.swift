@@ -91,7 +91,7 @@ extension StorageRequest {
 }
 
 extension GPUImage.Region {
-    func synchronized(_ synchronization: GPUSynchronization?) throws(StorageError) -> SinkSlice {
+    package func synchronized(_ synchronization: GPUSynchronization?) throws(StorageError) -> SinkSlice {
         try synchronization?.check(image.device)
         return sinkSlice(synchronization)
     }

@@ -108,6 +108,19 @@ struct BenchRead: AsyncParsableCommand {
             ring("4 KiB, perform of 128, ring, on the global executor", target: 0.85) {
                 try await $0.batches(on: .global)
             },
+            LazyCase(name: "4 KiB, batches of 128, C interface") {
+                let host = try HostReads(file, blockSize: 4096, offsets: offsets(4096), depth: 128)
+                let queue = try await queue(4096, 128) {
+                    $0.inlineLimit = 0
+                    $0.driver = .ioUring
+                }
+                return BenchCase(
+                    "4 KiB, batches of 128, C interface", subject: Contestant("penstock") { try await host.batches() },
+                    baselines: [
+                        .init(Contestant("perform") { try await queue.batches(on: .global) }, target: 0.9),
+                        .init(Contestant("perform, executor") { try await queue.batches(on: .queue) }),
+                    ])
+            },
             ring("4 KiB, 128 tasks, ring, on the queue's executor", target: 0.65) { try await $0.tasks(on: .queue) },
             ring("4 KiB, 128 tasks, ring, on the global executor", target: 0.35) { try await $0.tasks() },
             threads("64 KiB, 32 tasks, thread pool, inline off", inlineLimit: 0, target: 0.8),

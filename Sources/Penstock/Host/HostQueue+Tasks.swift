@@ -1,0 +1,84 @@
+import Synchronization
+import SystemPackage
+
+/// Requests that are more than one transfer: a task each, on the queue's executor.
+extension HostQueue {
+    /// What is known of such a request beforehand.
+    package struct Head: Sendable {
+        package var isRead: Bool
+        package var offset: UInt64
+        /// The bytes that count while it is pending.
+        package var length: Int
+        package var tag: UInt64
+        package var payload: HostRequest.Payload
+
+        package init(isRead: Bool, offset: UInt64, length: Int, tag: UInt64, payload: HostRequest.Payload) {
+            self.isRead = isRead
+            self.offset = offset
+            self.length = length
+            self.tag = tag
+            self.payload = payload
+        }
+    }
+
+    /// Starts a request at once, which `perform` carries out, and ends it with what that returns or throws.
+    ///
+    /// - Parameters:
+    ///   - accept: Called once the request is certain to be taken, before anything can come of it.
+    ///   - perform: Ends early when its task is cancelled.
+    /// - Returns: False: the queue is full, and nothing has happened.
+    package func enqueue(
+        _ head: Head, accept: () -> Void, perform: @escaping @Sendable () async throws(StorageError) -> Int
+    ) throws(StorageError) -> Bool {
+        guard reserve() else { return false }
+        let isOpen = state.withLock { state in
+            guard !state.isClosed else { return false }
+            accept()
+            outstanding.wrappingAdd(1, ordering: .relaxed)
+            bytes.wrappingAdd(head.length, ordering: .relaxed)
+            let epoch = state.epoch
+            epoch.add(1)
+            state.nextTask += 1
+            let number = state.nextTask
+            // Under the lock, which the task's end takes: it cannot be over before it is known.
+            let task = Task(executorPreference: core.executor) { [self] in
+                let result: Result<Int, StorageError>
+                do throws(StorageError) {
+                    result = .success(try await perform())
+                } catch {
+                    result = .failure(error)
+                }
+                self.state.withLock { _ = $0.tasks.removeValue(forKey: number) }
+                end(HostCompletion(head, result), in: epoch)
+            }
+            state.tasks[number] = (head.tag, task)
+            return true
+        }
+        guard isOpen else {
+            releaseSlot()
+            throw StorageError(.queueClosed, head.isRead ? .read : .write)
+        }
+        return true
+    }
+
+    func cancelTasks(tag value: UInt64, mask: UInt64) {
+        let tasks = state.withLock { $0.tasks.values.filter { $0.tag & mask == value & mask } }
+        for (_, task) in tasks { task.cancel() }
+    }
+}
+
+extension HostCompletion {
+    fileprivate init(_ head: HostQueue.Head, _ result: Result<Int, StorageError>) {
+        var completion = HostCompletion(
+            failure: .none, errno: 0, deviceResult: 0, isRead: head.isRead, count: 0, offset: head.offset,
+            length: head.length, tag: head.tag, payload: head.payload)
+        switch result {
+        case .success(let count): completion.count = count
+        case .failure(let error):
+            completion.failure = error.code.kind
+            completion.errno = error.errno?.rawValue ?? 0
+            completion.deviceResult = error.vulkanResult ?? 0
+        }
+        self = completion
+    }
+}

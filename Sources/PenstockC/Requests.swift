@@ -1,0 +1,139 @@
+// The header gives the functions their names and documentation.
+// swift-format-ignore-file: AllPublicDeclarationsHaveDocumentation, AlwaysUseLowerCamelCase
+
+import CLinux
+import CPenstock
+import Glibc
+import Penstock
+import PenstockVulkan
+
+extension HostedQueue {
+    /// Enqueues one request. False: the queue is full.
+    fileprivate func enqueue(_ request: penstock_request) throws -> Bool {
+        let isRead = request.operation == UInt32(PENSTOCK_READ)
+        // Memory, a buffer or an image.
+        let places =
+            (request.memory != nil ? 1 : 0) + (request.buffer.id != 0 ? 1 : 0) + (request.isOfImage ? 1 : 0)
+        guard isRead || request.operation == UInt32(PENSTOCK_WRITE), request.reserved == 0,
+            places == 1
+        else { throw Refusal(PENSTOCK_ERROR_INVALID_ARGUMENT) }
+        var payload = HostRequest.Payload()
+        payload.callback = request.callback.map { UInt(bitPattern: unsafeBitCast($0, to: Int.self)) } ?? 0
+        payload.userData = UInt(bitPattern: request.user_data)
+        payload.status = UInt(bitPattern: request.status)
+        payload.name = UInt(bitPattern: request.name)
+        let isSynchronized = request.wait.semaphore != 0 || request.signal.semaphore != 0
+        let isPlain = request.compression == UInt32(PENSTOCK_COMPRESSION_NONE)
+        guard !isSynchronized || (request.memory == nil && isPlain) else {
+            throw Refusal(PENSTOCK_ERROR_NOT_SUPPORTED)
+        }
+        if !isPlain { return try enqueueEncoded(request, payload) }
+        if request.source != nil { return try enqueueCopy(request, payload) }
+        guard let file = Handles.files.find(request.file.id) else { throw Refusal(PENSTOCK_ERROR_INVALID_HANDLE) }
+        var hosted = HostRequest(isRead: isRead, file: file.file, offset: request.offset, place: try place(of: request))
+        hosted.tag = request.tag
+        hosted.deadline = request.timeout == 0 ? .max : request.timeout
+        hosted.payload = payload
+        let status = request.status
+        return try queue.enqueue(hosted) { status?.storeResult(code(PENSTOCK_PENDING)) }
+    }
+
+    private func place(of request: penstock_request) throws -> HostRequest.Place {
+        guard let length = Int(exactly: request.size) else { throw Refusal(PENSTOCK_ERROR_INVALID_RANGE) }
+        if let memory = request.memory {
+            try check(memory, length)
+            return .memory(memory, length)
+        }
+        if request.isOfImage {
+            return .device(try request.region(size: request.size).synchronized(request.synchronization))
+        }
+        guard let hosted = Handles.buffers.find(request.buffer.id) else { throw Refusal(PENSTOCK_ERROR_INVALID_HANDLE) }
+        guard let start = Int(exactly: request.buffer_offset), length <= .max - start else {
+            throw Refusal(PENSTOCK_ERROR_INVALID_RANGE)
+        }
+        return .device(try hosted.buffer[start..<start + length].synchronized(request.synchronization))
+    }
+}
+
+@c @implementation
+public func penstock_enqueue(
+    _ queue: penstock_queue, _ requests: UnsafePointer<penstock_request>!, _ count: Int,
+    _ accepted: UnsafeMutablePointer<Int>!
+) -> penstock_result {
+    var done = 0
+    defer { accepted?.pointee = done }
+    return answer {
+        let queue = try HostedQueue.find(queue)
+        guard count > 0 else { return }
+        guard let requests else { throw Refusal(PENSTOCK_ERROR_INVALID_ARGUMENT) }
+        let stride = requests.pointee.struct_size
+        var next = UnsafeRawPointer(requests)
+        while done < count {
+            var request = penstock_request()
+            let source = next.assumingMemoryBound(to: penstock_request.self)
+            guard source.pointee.struct_size == stride else { throw Refusal(PENSTOCK_ERROR_STRUCT_SIZE) }
+            try load(source, over: &request)
+            guard try queue.enqueue(request) else { throw Refusal(PENSTOCK_WOULD_BLOCK) }
+            done += 1
+            next += Int(stride)
+        }
+    }
+}
+
+@c @implementation
+public func penstock_submit(_ queue: penstock_queue) -> penstock_result {
+    answer { try HostedQueue.find(queue).queue.submit() }
+}
+
+@c @implementation
+public func penstock_enqueue_status(
+    _ queue: penstock_queue, _ status: UnsafeMutablePointer<penstock_status>!
+) -> penstock_result {
+    answer {
+        let queue = try HostedQueue.find(queue).queue
+        guard let status else { throw Refusal(PENSTOCK_ERROR_INVALID_ARGUMENT) }
+        // The host keeps the word until it has been set.
+        let address = UInt(bitPattern: status)
+        status.storeResult(code(PENSTOCK_PENDING))
+        try queue.mark { failure in
+            UnsafeMutablePointer<penstock_status>(bitPattern: address)!.storeResult(result(of: failure))
+            return .none
+        }
+    }
+}
+
+@c @implementation
+public func penstock_enqueue_event(_ queue: penstock_queue, _ event: Int32) -> penstock_result {
+    answer {
+        let queue = try HostedQueue.find(queue).queue
+        // One of our own: the host's number may be another file's by then.
+        let own = fcntl(event, F_DUPFD_CLOEXEC, 0)
+        guard own >= 0 else {
+            throw StorageError(errno: errno, .setUp)
+        }
+        do {
+            try queue.mark { failure in
+                _ = linux_eventfd_signal(own)
+                _ = linux_close(own)
+                return failure
+            }
+        } catch {
+            _ = linux_close(own)
+            throw error
+        }
+    }
+}
+
+@c @implementation
+public func penstock_wait(_ queue: penstock_queue, _ timeout: UInt64) -> penstock_result {
+    answer {
+        let queue = try HostedQueue.find(queue).queue
+        guard !queue.isReporting else { throw Refusal(PENSTOCK_ERROR_WRONG_THREAD) }
+        guard try queue.wait(timeout) else { throw Refusal(PENSTOCK_TIMEOUT) }
+    }
+}
+
+@c @implementation
+public func penstock_cancel(_ queue: penstock_queue, _ mask: UInt64, _ value: UInt64) -> penstock_result {
+    answer { try HostedQueue.find(queue).queue.cancel(tag: value, mask: mask) }
+}

@@ -1,0 +1,72 @@
+#!/bin/bash
+# Tests an installed C interface: bash Tests/PenstockC/check.sh PREFIX
+set -euo pipefail
+[ $# -eq 1 ] || { echo "usage: bash $0 PREFIX" >&2; exit 2; }
+prefix=$(cd "$1" && pwd)
+cd "$(dirname "$0")"
+fail() { printf 'FAILED: %s\n' "$*" >&2; exit 1; }
+export PKG_CONFIG_PATH=$prefix/lib/pkgconfig LD_LIBRARY_PATH=$prefix/lib
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+warnings=(-Wall -Wextra -Wpedantic -Werror)
+read -ra static <<<"$(pkg-config --cflags --libs penstock-static)"
+read -ra shared <<<"$(pkg-config --cflags --libs penstock)"
+
+echo "=== What is declared is what is exported"
+# That each has the declared types the compiler has seen to: all are \`@implementation\` of the header.
+sed -n 's/^[a-z].*[ *]\(penstock_[a-z_]*\)(.*/\1/p' "$prefix/include/penstock.h" | sort >"$work/declared"
+[ -s "$work/declared" ] || fail "the header declares nothing"
+nm -D --defined-only "$prefix/lib/libpenstock.so" | awk '{ print $3 }' | sort >"$work/shared"
+nm --extern-only --defined-only "$prefix/lib/libpenstock.a" 2>/dev/null | awk 'NF == 3 { print $3 }' | sort >"$work/static"
+for form in shared static; do
+    diff "$work/declared" "$work/$form" || fail "the $form library and the header differ"
+done
+echo "$(wc -l <"$work/declared") functions"
+
+echo "=== The header is C11 and C++11"
+echo '#include <penstock.h>' >"$work/header.c"
+cp "$work/header.c" "$work/header.cpp"
+for compiler in gcc clang; do
+    command -v $compiler >/dev/null || continue
+    $compiler -std=c11 "${warnings[@]}" -I"$prefix/include" -fsyntax-only "$work/header.c"
+    ${compiler/gcc/g}++ -std=c++11 "${warnings[@]}" -I"$prefix/include" -fsyntax-only "$work/header.cpp"
+done
+
+echo "=== A host in C, linked statically"
+gcc -std=gnu11 -O1 -g "${warnings[@]}" host.c -o "$work/host" "${static[@]}"
+ldd "$work/host"
+if ldd "$work/host" | grep -i swift; then fail "a Swift library is needed"; fi
+ls -l "$work/host"
+mkdir "$work/files"
+timeout 300 "$work/host" "$work/files"
+
+echo "=== The same with the shared library"
+gcc -std=gnu11 -O1 -g "${warnings[@]}" host.c -o "$work/host-shared" "${shared[@]}"
+timeout 300 "$work/host-shared" "$work/files" >"$work/log" || { cat "$work/log"; fail "with the shared library"; }
+tail -n 1 "$work/log"
+
+echo "=== The same under the address sanitizer: nothing is left behind"
+gcc -std=gnu11 -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined "${warnings[@]}" host.c \
+    -o "$work/host-asan" "${static[@]}"
+timeout 600 "$work/host-asan" "$work/files" >"$work/log" 2>&1 || { tail -n 100 "$work/log"; fail "under the sanitizer"; }
+tail -n 1 "$work/log"
+
+echo "=== A host in C++"
+for compiler in g++ clang++; do
+    command -v $compiler >/dev/null || continue
+    $compiler -std=c++11 -O1 -g "${warnings[@]}" host.cpp -o "$work/host-cpp" "${static[@]}"
+    timeout 300 "$work/host-cpp" "$work/files"
+done
+
+echo "=== Reads that are decoded"
+gcc -std=gnu11 -O1 -g "${warnings[@]}" encoded.c -o "$work/encoded" "${static[@]}"
+timeout 300 "$work/encoded" "$work/files"
+
+echo "=== A device"
+gcc -std=gnu11 -O1 -g "${warnings[@]}" device.c -o "$work/device" "${static[@]}"
+VK_INSTANCE_LAYERS=VK_LAYER_KHRONOS_validation timeout 300 "$work/device" "$work/files" | tee "$work/log"
+if grep -Eq 'VUID|Validation|SYNC-HAZARD' "$work/log"; then fail "the validation layers have something to say"; fi
+
+echo "=== What a request costs"
+gcc -std=gnu11 -O2 "${warnings[@]}" overhead.c -o "$work/overhead" "${static[@]}"
+timeout 300 "$work/overhead" "$work/files" 1000000
