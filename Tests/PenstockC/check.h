@@ -14,6 +14,19 @@
 #include <time.h>
 #include <unistd.h>
 
+#if defined __SANITIZE_ADDRESS__ && !defined __cplusplus
+// Vulkan's drivers stay loaded, so that what they leave behind is named by where it comes from. In the place of the
+// system's function where the program is linked with --export-dynamic-symbol=dlclose.
+__attribute__((visibility("default"))) int dlclose(void *library) {
+    (void)library;
+    return 0;
+}
+
+// Not ours.
+const char *__lsan_default_suppressions(void);
+const char *__lsan_default_suppressions(void) { return "leak:libvulkan_lvp\nleak:libVkLayer\nleak:libLLVM\n"; }
+#endif
+
 // Ends the program if the condition does not hold.
 #define CHECK(condition)                                                              \
     do {                                                                              \
@@ -74,6 +87,43 @@ static inline int count_entries(const char *folder) {
     return count;
 }
 
+// A runtime with nothing special about it but its driver, PENSTOCK_DRIVER_…
+static inline penstock_runtime make_runtime(uint32_t driver) {
+    penstock_runtime_options options;
+    memset(&options, 0, sizeof options);
+    options.struct_size = sizeof options;
+    options.driver = driver;
+    penstock_runtime runtime;
+    OK(penstock_runtime_create(&options, &runtime));
+    return runtime;
+}
+
+static inline penstock_queue make_queue(penstock_runtime runtime, uint32_t capacity, uint32_t when_full) {
+    penstock_queue_options options;
+    memset(&options, 0, sizeof options);
+    options.struct_size = sizeof options;
+    options.capacity = capacity;
+    options.when_full = when_full;
+    options.capacity_limit = when_full == PENSTOCK_WHEN_FULL_GROW ? 2 * capacity : 0;
+    penstock_queue queue;
+    OK(penstock_queue_create(runtime, &options, &queue));
+    return queue;
+}
+
+static inline penstock_file open_file(penstock_runtime runtime, const char *path, uint32_t access) {
+    penstock_file file;
+    OK(penstock_file_open(runtime, path, access, PENSTOCK_CACHING_AUTOMATIC, &file));
+    return file;
+}
+
+// A new file for what the tests write, of which nothing is kept.
+static inline penstock_file new_file(penstock_runtime runtime, const char *folder, const char *name) {
+    char path[300];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return open_file(runtime, path,
+                     PENSTOCK_ACCESS_READ | PENSTOCK_ACCESS_WRITE | PENSTOCK_ACCESS_CREATE | PENSTOCK_ACCESS_TRUNCATE);
+}
+
 static inline penstock_request read_request(penstock_file file, uint64_t offset, void *memory, uint64_t size) {
     penstock_request request;
     memset(&request, 0, sizeof request);
@@ -84,6 +134,66 @@ static inline penstock_request read_request(penstock_file file, uint64_t offset,
     request.memory = memory;
     request.size = size;
     return request;
+}
+
+// What has been heard of a request: how often, and what it was. For `keep_ending`, as the request's `user_data`.
+typedef struct ending {
+    int count;
+    penstock_completion completion;
+} ending;
+
+static inline void keep_ending(const penstock_completion *completion) {
+    ending *kept = (ending *)completion->user_data;
+    kept->completion = *completion;
+    __atomic_fetch_add(&kept->count, 1, __ATOMIC_RELEASE);
+}
+
+// Enqueues a request, waits for its end, and returns what is told of it: in its callback, its status word, the error
+// record and the wait, which must agree. For requests without callback and status of their own, on queues that have
+// nothing else to do and deliver on the runtime's thread.
+static inline penstock_completion perform(penstock_queue queue, const penstock_request *original) {
+    ending end;
+    penstock_status status = 1234;
+    penstock_request request = *original;
+    penstock_error_record record;
+    memset(&end, 0, sizeof end);
+    memset(&record, 0, sizeof record);
+    record.struct_size = sizeof record;
+    request.callback = keep_ending;
+    request.user_data = &end;
+    request.status = &status;
+    OK(penstock_take_errors(queue, &record));
+    OK(penstock_enqueue(queue, &request, 1, NULL));
+    OK(penstock_wait(queue, UINT64_MAX));
+    CHECK(__atomic_load_n(&end.count, __ATOMIC_ACQUIRE) == 1);
+    const penstock_completion *completion = &end.completion;
+    CHECK(completion->struct_size == sizeof *completion && completion->result == penstock_status_load(&status));
+    CHECK(completion->operation == request.operation && completion->offset == request.offset);
+    CHECK(completion->size == request.size && completion->tag == request.tag && completion->name == request.name);
+    OK(penstock_take_errors(queue, &record));
+    CHECK(record.count == (completion->result != PENSTOCK_OK));
+    if (completion->result == PENSTOCK_OK) {
+        CHECK(completion->os_error == 0 && completion->device_result == 0);
+    } else {
+        CHECK(completion->bytes == 0 && record.first.result == completion->result);
+    }
+    return *completion;
+}
+
+// The result alone.
+static inline penstock_result result_of(penstock_queue queue, const penstock_request *request) {
+    return perform(queue, request).result;
+}
+
+// The bytes of a file, read with the system's own calls, must be the pattern from `offset` on.
+static inline void expect_file(const char *folder, const char *name, uint64_t offset, size_t size) {
+    char path[300];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    unsigned char *bytes = (unsigned char *)malloc(size);
+    FILE *file = fopen(path, "rb");
+    CHECK(file && fread(bytes, 1, size, file) == size && fclose(file) == 0);
+    CHECK(matches(bytes, offset, size));
+    free(bytes);
 }
 
 #endif

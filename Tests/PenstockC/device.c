@@ -161,9 +161,7 @@ static void memory_is_copied_into_buffers(penstock_buffer buffer) {
     OK(penstock_enqueue(queue, &request, 1, NULL));
     OK(penstock_wait(queue, forever));
     CHECK(memcmp(bytes, again, COPIED) == 0);
-    // Either a file or memory, and the latter for buffers alone.
-    request = (penstock_request){.struct_size = sizeof request, .size = COPIED, .memory = again, .source = bytes};
-    EXPECT(PENSTOCK_ERROR_NOT_SUPPORTED, penstock_enqueue(queue, &request, 1, NULL));
+    // Either a file or memory.
     request = (penstock_request){
         .struct_size = sizeof request, .size = COPIED, .buffer = buffer, .source = bytes, .file = file};
     EXPECT(PENSTOCK_ERROR_INVALID_ARGUMENT, penstock_enqueue(queue, &request, 1, NULL));

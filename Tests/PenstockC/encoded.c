@@ -1,13 +1,10 @@
 // Reads that are decoded on their way, through the C interface. Arguments: a folder for files.
 #include "check.h"
+#include "encoders.h"
 
-#include <libdeflate.h>
-#include <lz4.h>
 #include <stdatomic.h>
-#include <zstd.h>
 
 enum { SIZE = 700000 };
-static const uint64_t forever = UINT64_MAX;
 
 static penstock_runtime runtime;
 static penstock_queue queue;
@@ -50,29 +47,20 @@ static penstock_request decoding(penstock_file file, uint32_t compression, size_
     return request;
 }
 
-static penstock_result result_of(const penstock_request *original) {
-    static penstock_status status;
-    penstock_request request = *original;
-    request.status = &status;
-    OK(penstock_enqueue(queue, &request, 1, NULL));
-    OK(penstock_wait(queue, forever));
-    return status;
-}
-
 static void decodes(const char *name, uint32_t compression, unsigned char *bytes, size_t size) {
     penstock_file file = store(name, bytes, size);
     penstock_request request = decoding(file, compression, size);
     memset(decoded, 0, SIZE);
-    OK(result_of(&request));
+    OK(result_of(queue, &request));
     CHECK(memcmp(plain, decoded, SIZE) == 0);
     // Of another size than it says, and damaged.
     request.uncompressed_size = SIZE - 1;
-    EXPECT(PENSTOCK_ERROR_MALFORMED_DATA, result_of(&request));
+    EXPECT(PENSTOCK_ERROR_MALFORMED_DATA, result_of(queue, &request));
     if (compression != PENSTOCK_COMPRESSION_CUSTOM) {
         for (size_t index = size / 2; index < size / 2 + 64; index++) bytes[index] ^= 0xA5;
         penstock_file damaged = store("damaged", bytes, size);
         request = decoding(damaged, compression, size);
-        penstock_result result = result_of(&request);
+        penstock_result result = result_of(queue, &request);
         // Without a checksum some damage only makes other bytes of it.
         CHECK(result == PENSTOCK_ERROR_MALFORMED_DATA || memcmp(plain, decoded, SIZE) != 0);
         OK(penstock_file_close(damaged));
@@ -80,63 +68,9 @@ static void decodes(const char *name, uint32_t compression, unsigned char *bytes
     // The file ends too early.
     request = decoding(file, compression, size);
     request.size += 10;
-    EXPECT(PENSTOCK_ERROR_MALFORMED_DATA, result_of(&request));
+    EXPECT(PENSTOCK_ERROR_MALFORMED_DATA, result_of(queue, &request));
     OK(penstock_file_close(file));
     printf("ok  %s: %zu bytes to %d\n", name, size, SIZE);
-}
-
-// ---- GDeflate, as simple as it can be: stored blocks, dealt to 32 lanes
-
-typedef struct page_writer {
-    unsigned char *words;
-    uint32_t count;            // words that lanes have taken
-    uint32_t place[32][2];     // the two words that a lane holds, or will
-    uint32_t written[32];      // bits that a lane has got
-    uint32_t held[32];         // bits that its decoder has not read
-} page_writer;
-
-static void take_word(page_writer *page, uint32_t lane) {
-    page->place[lane][(page->written[lane] + page->held[lane]) / 32 % 2] = page->count;
-    memset(page->words + 4 * page->count++, 0, 4);
-    page->held[lane] += 32;
-}
-
-static void put(page_writer *page, uint32_t lane, uint32_t value, uint32_t bits) {
-    for (uint32_t bit = 0; bit < bits; bit++) {
-        const uint32_t at = page->written[lane]++;
-        if (value >> bit & 1) page->words[4 * page->place[lane][at / 32 % 2] + at % 32 / 8] |= (unsigned char)(1 << at % 8);
-        page->held[lane]--;
-    }
-    if (page->held[lane] < 32) take_word(page, lane);
-}
-
-static uint32_t write_page(unsigned char *words, const unsigned char *bytes, uint32_t size) {
-    page_writer page;
-    memset(&page, 0, sizeof page);
-    page.words = words;
-    for (uint32_t lane = 0; lane < 32; lane++) take_word(&page, lane);
-    for (uint32_t start = 0, part; start < size; start += part) {
-        part = size - start < 32768 ? size - start : 32768;
-        put(&page, 0, start + part == size, 3);
-        put(&page, 0, part, 16);
-        for (uint32_t index = 0; index < part; index++) put(&page, index % 32, bytes[start + index], 8);
-    }
-    return 4 * page.count;
-}
-
-static size_t write_gdeflate(unsigned char *stream, const unsigned char *bytes, uint32_t size) {
-    const uint32_t tiles = (size + 65535) / 65536, last = size % 65536;
-    const uint32_t header[2] = {4 | 0xFB << 8 | tiles << 16, 1 | last << 2};
-    memcpy(stream, header, 8);
-    uint32_t at = 0, length = 0;
-    for (uint32_t tile = 0; tile < tiles; tile++) {
-        if (tile > 0) memcpy(stream + 8 + 4 * tile, &at, 4);
-        const uint32_t rest = size - 65536 * tile;
-        length = write_page(stream + 8 + 4 * tiles + at, bytes + 65536 * tile, rest < 65536 ? rest : 65536);
-        at += length;
-    }
-    memcpy(stream + 8, &length, 4);
-    return 8 + 4 * tiles + at;
 }
 
 static atomic_int ended, cancelled;
@@ -173,7 +107,7 @@ int main(int count_of_arguments, char **arguments) {
     // Bytes that are no GDeflate at all.
     penstock_file file = store("noise", plain, SIZE);
     penstock_request request = decoding(file, PENSTOCK_COMPRESSION_GDEFLATE, SIZE);
-    EXPECT(PENSTOCK_ERROR_MALFORMED_DATA, result_of(&request));
+    EXPECT(PENSTOCK_ERROR_MALFORMED_DATA, result_of(queue, &request));
 
     // What cannot be done is said, not ignored.
     request = decoding(file, 99, SIZE);

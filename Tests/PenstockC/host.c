@@ -36,19 +36,6 @@ static void count(const penstock_completion *completion) {
     ended++;
 }
 
-static penstock_runtime make_runtime(uint32_t driver) {
-    penstock_runtime_options options = {.struct_size = sizeof options, .driver = driver};
-    penstock_runtime runtime;
-    OK(penstock_runtime_create(&options, &runtime));
-    return runtime;
-}
-
-static penstock_file open_file(penstock_runtime runtime, const char *path, uint32_t access) {
-    penstock_file file;
-    OK(penstock_file_open(runtime, path, access, PENSTOCK_CACHING_AUTOMATIC, &file));
-    return file;
-}
-
 // ---- Tests; each has a runtime of its own
 
 static void results_have_text(uint32_t driver) {

@@ -462,7 +462,8 @@ enum {
 typedef int32_t (*penstock_decoder)(
     void *user_data, const void *source, uint64_t source_size, void *destination, uint64_t destination_size);
 
-// Valid during the call. It may do anything but wait: enqueue, cancel, close the queue that it runs on.
+// Valid during the call. It may do anything but wait: enqueue, cancel, close the queue that it runs on. Like all of the host's
+// code that is called from here it must return: no exception may leave it, nor `longjmp`.
 typedef void (*penstock_callback)(const penstock_completion *completion);
 
 // A value of a timeline semaphore of the host's, a `VkSemaphore`; zero: none. Values must rise.
