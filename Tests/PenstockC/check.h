@@ -31,6 +31,7 @@ const char *__lsan_default_suppressions(void) { return "leak:libvulkan_lvp\nleak
 #define CHECK(condition)                                                              \
     do {                                                                              \
         if (!(condition)) {                                                           \
+            fflush(stdout);                                                           \
             fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition);           \
             abort();                                                                  \
         }                                                                             \
@@ -41,6 +42,7 @@ const char *__lsan_default_suppressions(void) { return "leak:libvulkan_lvp\nleak
     do {                                                                              \
         penstock_result check_result = (call);                                        \
         if (check_result != (expected)) {                                             \
+            fflush(stdout);                                                           \
             fprintf(stderr, "%s:%d: %s: %s (%d), not %s\n", __FILE__, __LINE__, #call, \
                     penstock_result_name(check_result), check_result, #expected);     \
             abort();                                                                  \

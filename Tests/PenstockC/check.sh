@@ -88,6 +88,12 @@ on_a_device device
 echo "=== What others have got wrong"
 on_a_device peers
 
+echo "=== Every compression, from every source into every place"
+on_a_device decoded
+
+echo "=== Timeline semaphores"
+on_a_device points
+
 echo "=== What a request costs"
 gcc -std=gnu11 -O2 "${warnings[@]}" overhead.c -o "$work/overhead" "${static[@]}"
 timeout 300 "$work/overhead" "$work/files" 1000000

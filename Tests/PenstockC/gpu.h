@@ -287,6 +287,20 @@ static inline void gpu_signal(VkSemaphore semaphore, uint64_t value) {
     VK(gpu.SignalSemaphore(gpu.device, &info));
 }
 
+// The same by the queue, when all that has been submitted to it before is done.
+static inline void gpu_signal_by_queue(VkSemaphore semaphore, uint64_t value) {
+    const VkTimelineSemaphoreSubmitInfo values = {
+        .sType = VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO, .signalSemaphoreValueCount = 1,
+        .pSignalSemaphoreValues = &value};
+    const VkSubmitInfo info = {
+        .sType = VK_STRUCTURE_TYPE_SUBMIT_INFO, .pNext = &values, .signalSemaphoreCount = 1,
+        .pSignalSemaphores = &semaphore};
+    gpu_lock(&gpu);
+    const VkResult result = gpu.QueueSubmit(gpu.queue, 1, &info, VK_NULL_HANDLE);
+    gpu_unlock(&gpu);
+    VK(result);
+}
+
 // Until the semaphore has that value.
 static inline void gpu_await(VkSemaphore semaphore, uint64_t value) {
     const VkSemaphoreWaitInfo info = {
