@@ -94,6 +94,9 @@ on_a_device decoded
 echo "=== Timeline semaphores"
 on_a_device points
 
+echo "=== What a host plugs in"
+on_a_device hooks
+
 echo "=== What a request costs"
 gcc -std=gnu11 -O2 "${warnings[@]}" overhead.c -o "$work/overhead" "${static[@]}"
 timeout 300 "$work/overhead" "$work/files" 1000000
