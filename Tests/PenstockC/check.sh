@@ -97,6 +97,11 @@ on_a_device points
 echo "=== What a host plugs in"
 on_a_device hooks
 
+echo "=== Closing at any moment"
+on_a_device closing
+# Once more without the layers, which hide whether memory grows.
+timeout 300 "$work/closing" "$work/files"
+
 echo "=== What a request costs"
 gcc -std=gnu11 -O2 "${warnings[@]}" overhead.c -o "$work/overhead" "${static[@]}"
 timeout 300 "$work/overhead" "$work/files" 1000000
