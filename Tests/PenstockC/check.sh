@@ -97,6 +97,9 @@ on_a_device points
 echo "=== What a host plugs in"
 on_a_device hooks
 
+echo "=== Images"
+on_a_device images
+
 echo "=== Closing at any moment"
 on_a_device closing
 # Once more without the layers, which hide whether memory grows.
