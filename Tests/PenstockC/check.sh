@@ -94,6 +94,9 @@ on_a_device decoded
 echo "=== Timeline semaphores"
 on_a_device points
 
+echo "=== Every function and struct"
+on_a_device surface
+
 echo "=== What a host plugs in"
 on_a_device hooks
 

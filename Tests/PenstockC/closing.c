@@ -1,6 +1,6 @@
 // Closing, at any moment: queues, runtimes, files, buffers, images and devices, with requests of all kinds in flight.
-// Each request that was accepted ends exactly once, before the close of its queue returns; nothing is called afterwards;
-// and nothing is left. Arguments: a folder for files, and a seed, if it is not to be one of its own.
+// Each request that was accepted ends exactly once, before the close of its queue returns; nothing is called
+// afterwards; and nothing is left. Arguments: a folder for files, and a seed, if it is not to be one of its own.
 #include "check.h"
 #include "encoders.h"
 #include "gpu.h"

@@ -1,5 +1,5 @@
-// A Vulkan device as a host makes one, for tests that lend theirs to the library: with buffers whose memory they can look
-// at, images, timeline semaphores, and a queue under a lock. C11. One device at a time.
+// A Vulkan device as a host makes one, for tests that lend theirs to the library: with buffers whose memory they can
+// look at, images, timeline semaphores, and a queue under a lock. C11. One device at a time.
 #ifndef PENSTOCK_GPU_H
 #define PENSTOCK_GPU_H
 

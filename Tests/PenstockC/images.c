@@ -1,5 +1,5 @@
-// Images of the host's: whole ones in every order, boxes of them with rows apart, of several dimensions and formats, in the
-// layouts that are asked for; each is looked at with commands of the host's own. Arguments: a folder for files.
+// Images of the host's: whole ones in every order, boxes of them with rows apart, of several dimensions and formats, in
+// the layouts that are asked for; each is looked at with commands of the host's own. Arguments: a folder for files.
 #include "check.h"
 #include "gpu.h"
 
@@ -169,7 +169,8 @@ static void boxes_with_rows_apart(void) {
                 CHECK(matches(seen.bytes + row * 80, first + starts[0] + layer * 5 * 256 + row * 256, 80));
         }
         look(&image, VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL, (box){2, 3, 0, 0, 0, 16, 16, 1});
-        for (uint32_t row = 0; row < 16; row++) CHECK(matches(seen.bytes + row * 64, first + starts[1] + row * 100, 64));
+        for (uint32_t row = 0; row < 16; row++)
+            CHECK(matches(seen.bytes + row * 64, first + starts[1] + row * 100, 64));
         look(&image, VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL, (box){1, 0, 31, 31, 0, 1, 1, 1});
         CHECK(matches(seen.bytes, first + starts[2], 4));
         // What lies around them is as it was: it was not in an undefined layout.
@@ -189,7 +190,8 @@ static void boxes_with_rows_apart(void) {
         penstock_request read = read_request(copy, 0, back, sizeof back);
         CHECK(perform(queue, &read).bytes == sizeof back);
         for (uint32_t row = 0; row < 10; row++) CHECK(matches(back + row * 80, first + row * 256, 80));
-        for (uint32_t row = 0; row < 16; row++) CHECK(matches(back + 800 + row * 64, first + starts[1] + row * 100, 64));
+        for (uint32_t row = 0; row < 16; row++)
+            CHECK(matches(back + 800 + row * 64, first + starts[1] + row * 100, 64));
         CHECK(matches(back + 800 + 1024, first + starts[2], 4));
     }
 
@@ -236,7 +238,7 @@ static void boxes_with_rows_apart(void) {
 // Parts of blocks begin and end on them, except at the edge.
 static void boxes_of_blocks(void) {
     const penstock_image_description blocks = {
-        .struct_size = sizeof blocks, .format = VK_FORMAT_BC1_RGBA_UNORM_BLOCK, .width = 30, .height = 30, .mip_levels = 1};
+        .struct_size = sizeof blocks, .format = VK_FORMAT_BC1_RGBA_UNORM_BLOCK, .width = 30, .height = 30};
     gpu_image image = gpu_make_image(device, &blocks);
     penstock_request request = image_request(PENSTOCK_READ, &image, 0, 8 * 8 * 8);
     OK(result_of(queue, &request));
@@ -289,12 +291,13 @@ static void layouts_are_as_asked_for(void) {
     gpu_begin();
     const VkImageMemoryBarrier barrier = {
         .sType = VK_STRUCTURE_TYPE_IMAGE_MEMORY_BARRIER, .srcAccessMask = VK_ACCESS_MEMORY_WRITE_BIT,
-        .dstAccessMask = VK_ACCESS_TRANSFER_READ_BIT, .oldLayout = now, .newLayout = VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL,
+        .dstAccessMask = VK_ACCESS_TRANSFER_READ_BIT, .oldLayout = now,
+        .newLayout = VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL,
         .srcQueueFamilyIndex = VK_QUEUE_FAMILY_IGNORED, .dstQueueFamilyIndex = VK_QUEUE_FAMILY_IGNORED,
         .image = image.handle,
         .subresourceRange = {VK_IMAGE_ASPECT_COLOR_BIT, 0, VK_REMAINING_MIP_LEVELS, 0, VK_REMAINING_ARRAY_LAYERS}};
-    gpu.CmdPipelineBarrier(gpu.commands, VK_PIPELINE_STAGE_ALL_COMMANDS_BIT, VK_PIPELINE_STAGE_TRANSFER_BIT, 0, 0, NULL, 0,
-                           NULL, 1, &barrier);
+    gpu.CmdPipelineBarrier(gpu.commands, VK_PIPELINE_STAGE_ALL_COMMANDS_BIT, VK_PIPELINE_STAGE_TRANSFER_BIT, 0, 0, NULL,
+                           0, NULL, 1, &barrier);
     gpu_run();
     look(&image, VK_IMAGE_LAYOUT_TRANSFER_SRC_OPTIMAL, (box){0, 2, 0, 0, 0, 64, 64, 1});
     CHECK(matches(seen.bytes, 2 * 64 * 64 * 4, 64 * 64 * 4));

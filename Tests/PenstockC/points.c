@@ -154,8 +154,8 @@ static void failures_do_not_signal(void) {
                 if (end.completion.result == PENSTOCK_OK) {
                     gpu_await(after, signalled + 1);
                 } else {
-                    const penstock_result reason = is_late ? PENSTOCK_ERROR_DEADLINE_EXCEEDED : PENSTOCK_ERROR_CANCELLED;
-                    EXPECT(reason, end.completion.result);
+                    EXPECT(is_late ? PENSTOCK_ERROR_DEADLINE_EXCEEDED : PENSTOCK_ERROR_CANCELLED,
+                           end.completion.result);
                     CHECK(gpu_value(after) == signalled);
                 }
                 printf("    %s while %s waits: %s\n", is_late ? "late" : "cancelled",
