@@ -25,7 +25,7 @@ static VKAPI_ATTR VkBool32 VKAPI_CALL count_message(
     (void)severity;
     (void)types;
     gpu *gpu = user_data;
-    gpu->messages++;
+    __atomic_fetch_add(&gpu->messages, 1, __ATOMIC_RELAXED);
     fprintf(stderr, "validation: %s\n", data->pMessage);
     return VK_FALSE;
 }
@@ -187,6 +187,8 @@ void gpu_destroy(gpu *gpu) {
     vkDestroyInstance(gpu->instance, NULL);
     pthread_mutex_destroy(&gpu->queue_mutex);
 }
+
+int gpu_messages(gpu *gpu) { return __atomic_load_n(&gpu->messages, __ATOMIC_RELAXED); }
 
 void gpu_lock_queue(void *user_data) {
     gpu *gpu = user_data;

@@ -1,13 +1,16 @@
-// What an engine, or a layer that brings D3D12 to Vulkan, has before it knows of Penstock: a device, a queue that several
-// threads submit to under one lock, buffers, a timeline semaphore. Nothing of Penstock is in here.
+// What an engine, or a layer that brings D3D12 to Vulkan, has before it knows of Penstock: a device, a queue that
+// several threads submit to under one lock, buffers, a timeline semaphore. Nothing of Penstock is in here.
 #ifndef GPU_H
 #define GPU_H
 
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <vulkan/vulkan.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 typedef struct gpu {
     VkInstance instance;
@@ -18,7 +21,7 @@ typedef struct gpu {
     bool has_memory_host;         // VK_EXT_external_memory_host is enabled
     pthread_mutex_t queue_mutex;  // Vulkan wants one thread at a time at a VkQueue
     VkDebugUtilsMessengerEXT messenger;
-    atomic_int messages;  // of the validation layer
+    int messages;  // of the validation layer, from whichever thread: `gpu_messages` reads it
 } gpu;
 
 typedef struct gpu_buffer {
@@ -38,6 +41,9 @@ typedef struct gpu_commands {
 void gpu_create(gpu *gpu);
 void gpu_destroy(gpu *gpu);
 
+// How often the validation layer has spoken.
+int gpu_messages(gpu *gpu);
+
 // Of `gpu`, which is a `void *` here so that Penstock can call them.
 void gpu_lock_queue(void *gpu);
 void gpu_unlock_queue(void *gpu);
@@ -52,7 +58,12 @@ uint64_t gpu_value_of(gpu *gpu, VkSemaphore timeline);
 gpu_commands gpu_create_commands(gpu *gpu);
 void gpu_destroy_commands(gpu *gpu, gpu_commands commands);
 void gpu_begin(gpu_commands commands);
-// Submits what was recorded since: it waits until the timeline has reached `after` (0: it does not), and moves it to `done`.
+// Submits what was recorded since: it waits until the timeline has reached `after` (0: it does not), and moves it to
+// `done`.
 void gpu_submit(gpu *gpu, gpu_commands commands, VkSemaphore timeline, uint64_t after, uint64_t done);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -2,9 +2,9 @@
 //
 //     chost FOLDER
 //
-// A file of the program's making goes into a VkBuffer; the host's own commands check it there and change a piece of it; the
-// buffer goes into another file, which is checked again. Meanwhile a second thread of the host's keeps submitting to the same
-// VkQueue. One timeline semaphore says whose turn it is: see `turn`.
+// A file of the program's making goes into a VkBuffer; the host's own commands check it there and change a piece of
+// it; the buffer goes into another file, which is checked again. Meanwhile a second thread of the host's keeps
+// submitting to the same VkQueue. One timeline semaphore says whose turn it is: see `turn`.
 //
 // The program ends with 1 if anything is wrong, the silence of Vulkan's validation layer included.
 #include "gpu.h"
@@ -12,6 +12,7 @@
 #include <penstock.h>
 #include <sched.h>
 #include <semaphore.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,7 +64,7 @@ static void check_stamped_file(const char *path) {
     if (!bytes || !file || fread(bytes, 1, SIZE, file) != SIZE || fgetc(file) != EOF) fail(path);
     fclose(file);
     for (size_t offset = 0; offset < SIZE; offset++)
-        if (bytes[offset] != (offset < STAMP_SIZE ? STAMP_BYTE : byte_at(offset))) fail("the second file is another one");
+        if (bytes[offset] != (offset < STAMP_SIZE ? STAMP_BYTE : byte_at(offset))) fail("the second file is wrong");
     free(bytes);
 }
 
@@ -232,9 +233,9 @@ static void write_file(streaming *streaming, const char *path, VkSemaphore timel
 
 // ---- The host's own work with the buffer
 
-// Copies the buffer to where the CPU sees it, then changes its first bytes. The semaphore makes the file's bytes visible to
-// these commands. They are submitted only now that the read's own submission is known to be there: a queue works in order,
-// and commands that wait for something behind them in the same queue would wait for ever.
+// Copies the buffer to where the CPU sees it, then changes its first bytes. The semaphore makes the file's bytes
+// visible to these commands. They are submitted only now that the read's own submission is known to be there: a queue
+// works in order, and commands that wait for something behind them in the same queue would wait for ever.
 static void copy_and_stamp(gpu *gpu, gpu_buffer buffer, gpu_buffer seen, VkSemaphore timeline) {
     gpu_commands commands = gpu_create_commands(gpu);
     gpu_begin(commands);
@@ -300,7 +301,7 @@ int main(int argument_count, char **arguments) {
     gpu_destroy_buffer(&gpu, seen);
     gpu_destroy_buffer(&gpu, buffer);
     gpu_destroy(&gpu);
-    if (gpu.messages > 0) fail("the validation layer has something to say");
+    if (gpu_messages(&gpu) > 0) fail("the validation layer has something to say");
     printf("ok: validation is silent\n");
     return 0;
 }
