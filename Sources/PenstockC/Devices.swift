@@ -127,6 +127,17 @@ public func penstock_buffer_close(_ buffer: penstock_buffer) -> penstock_result 
 }
 
 @c @implementation
+public func penstock_enqueue_wait(
+    _ queue: penstock_queue, _ device: penstock_device, _ semaphore: UInt64, _ value: UInt64
+) -> penstock_result {
+    answer {
+        let hosted = try HostedQueue.find(queue)
+        let handle = OpaquePointer(bitPattern: UInt(semaphore))
+        hosted.wait(for: handle.map { GPUSemaphorePoint($0, value) }, on: try Handles.device(device))
+    }
+}
+
+@c @implementation
 public func penstock_enqueue_signal(
     _ queue: penstock_queue, _ device: penstock_device, _ semaphore: UInt64, _ value: UInt64
 ) -> penstock_result {

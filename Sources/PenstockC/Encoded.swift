@@ -12,8 +12,10 @@ struct Codecs: Sendable {
     private let zlib = Deflate(framing: .zlib)
     private let gzip = Deflate(framing: .gzip)
 
-    func codec(for request: penstock_request) throws -> any Codec {
+    /// Nil: the bytes are not encoded.
+    func codec(for request: penstock_request) throws -> (any Codec)? {
         switch Int(request.compression) {
+        case Int(PENSTOCK_COMPRESSION_NONE): return nil
         case Int(PENSTOCK_COMPRESSION_GDEFLATE): return gdeflate
         case Int(PENSTOCK_COMPRESSION_ZSTD): return zstd
         case Int(PENSTOCK_COMPRESSION_LZ4): return lz4
@@ -60,98 +62,58 @@ struct HostCodec: Codec {
     }
 }
 
-/// Where a request's bytes go, for the verbs that tasks use.
-enum TaskPlace: Sendable {
-    case memory(HostBuffer.Slice)
-    case buffer(GPUBuffer.Slice)
-    case image(GPUImage.Region)
-}
-
 extension HostedQueue {
-    /// Enqueues a read that is decoded on its way. False: the queue is full.
-    func enqueueEncoded(_ request: penstock_request, _ payload: HostRequest.Payload) throws -> Bool {
+    /// Enqueues a read that is decoded on its way, or comes from memory. False: the queue is full.
+    func enqueueDecoded(_ request: penstock_request, _ payload: HostRequest.Payload) throws -> Bool {
         // Writing compresses nothing.
-        guard request.operation == UInt32(PENSTOCK_READ), request.source == nil else {
-            throw Refusal(PENSTOCK_ERROR_NOT_SUPPORTED)
-        }
-        guard let file = Handles.files.find(request.file.id)?.file else { throw Refusal(PENSTOCK_ERROR_INVALID_HANDLE) }
+        guard request.operation == UInt32(PENSTOCK_READ) else { throw Refusal(PENSTOCK_ERROR_NOT_SUPPORTED) }
+        let piece = try piece(of: request)
         let codec = try runtime.codecs.codec(for: request)
-        guard let count = Int(exactly: request.size), count > 0, request.offset <= UInt64(Int64.max) - request.size
-        else {
-            throw Refusal(PENSTOCK_ERROR_INVALID_RANGE)
-        }
-        let place = try taskPlace(of: request, size: request.uncompressed_size)
+        let place = try taskPlace(of: request, size: codec == nil ? request.size : request.uncompressed_size)
         let (priority, tag, deadline) = (queue.configuration.priority, request.tag, request.deadline)
         let storage = runtime.queue
-        return try enqueue(request, count, payload) { [offset = request.offset] () throws(StorageError) in
-            switch place {
-            case .memory(let slice):
-                try await storage.read(
-                    from: file, at: offset, count: count, into: slice, decoding: codec, priority: priority,
-                    deadline: deadline, tag: tag)
-            case .buffer(let slice):
-                try await storage.read(
-                    from: file, at: offset, count: count, into: slice, decoding: codec, priority: priority,
-                    deadline: deadline, tag: tag)
-            case .image(let region):
-                try await storage.read(
-                    from: file, at: offset, count: count, into: region, decoding: codec, priority: priority,
-                    deadline: deadline, tag: tag)
-            }
-        }
-    }
-
-    /// Enqueues a copy of the host's memory into a buffer. False: the queue is full.
-    func enqueueCopy(_ request: penstock_request, _ payload: HostRequest.Payload) throws -> Bool {
-        guard request.operation == UInt32(PENSTOCK_READ), request.file.id == 0, let source = request.source else {
-            throw Refusal(PENSTOCK_ERROR_INVALID_ARGUMENT)
-        }
-        let place = try taskPlace(of: request, size: request.size)
-        guard let count = Int(exactly: request.size) else { throw Refusal(PENSTOCK_ERROR_INVALID_RANGE) }
-        if case .memory = place { throw Refusal(PENSTOCK_ERROR_NOT_SUPPORTED) }
-        try check(source, count)
-        // Only read.
-        let bytes = HostBuffer(borrowing: UnsafeMutableRawPointer(mutating: source), count: count)
-        let (priority, tag, deadline) = (queue.configuration.priority, request.tag, request.deadline)
-        let (storage, synchronization) = (runtime.queue, request.synchronization)
-        return try enqueue(request, count, payload) { () throws(StorageError) in
-            switch place {
-            case .memory: 0  // refused above
-            case .buffer(let slice):
-                try await storage.read(
-                    from: bytes[...], into: slice, priority: priority, deadline: deadline, tag: tag,
-                    synchronization: synchronization)
-            case .image(let region):
-                try await storage.read(
-                    from: bytes[...], into: region, priority: priority, deadline: deadline, tag: tag,
-                    synchronization: synchronization)
-            }
-        }
-    }
-
-    private func enqueue(
-        _ request: penstock_request, _ length: Int, _ payload: HostRequest.Payload,
-        _ perform: @escaping @Sendable () async throws(StorageError) -> Int
-    ) throws -> Bool {
         let head = HostQueue.Head(
-            isRead: true, offset: request.offset, length: length, tag: request.tag, payload: payload)
+            isRead: true, offset: request.offset, length: Int(request.size), tag: tag, payload: payload)
         let status = request.status
-        return try queue.enqueue(head, accept: { status?.storeResult(code(PENSTOCK_PENDING)) }, perform: perform)
+        return try queue.enqueue(head) {
+            status?.storeResult(code(PENSTOCK_PENDING))
+        } perform: { () throws(StorageError) in
+            try await storage.read(piece, into: place, codec, priority, deadline, tag)
+        }
     }
 
-    private func taskPlace(of request: penstock_request, size: UInt64) throws -> TaskPlace {
+    private func piece(of request: penstock_request) throws -> EncodedPiece {
+        guard let count = Int(exactly: request.size), request.offset <= UInt64(Int64.max) - UInt64(count) else {
+            throw Refusal(PENSTOCK_ERROR_INVALID_RANGE)
+        }
+        guard count > 0 else { throw Refusal(PENSTOCK_ERROR_INVALID_ARGUMENT) }
+        if let source = request.source {
+            guard request.file.id == 0, request.offset == 0 else { throw Refusal(PENSTOCK_ERROR_INVALID_ARGUMENT) }
+            try check(source, count)
+            // Only read.
+            return .memory(HostBuffer(borrowing: UnsafeMutableRawPointer(mutating: source), count: count)[...])
+        }
+        guard let file = Handles.files.find(request.file.id)?.file else { throw Refusal(PENSTOCK_ERROR_INVALID_HANDLE) }
+        return .file(file, request.offset, count: count)
+    }
+
+    private func taskPlace(of request: penstock_request, size: UInt64) throws -> DecodingRequest.Place {
         guard let count = Int(exactly: size) else { throw Refusal(PENSTOCK_ERROR_INVALID_RANGE) }
         guard count > 0 else { throw Refusal(PENSTOCK_ERROR_INVALID_ARGUMENT) }
         if let memory = request.memory {
             try check(memory, count)
-            return .memory(HostBuffer(borrowing: memory, count: count)[...])
+            return .host(HostBuffer(borrowing: memory, count: count)[...])
         }
-        if request.isOfImage { return .image(try request.region(size: size)) }
-        guard let hosted = Handles.buffers.find(request.buffer.id) else { throw Refusal(PENSTOCK_ERROR_INVALID_HANDLE) }
-        guard let start = Int(exactly: request.buffer_offset), start <= hosted.buffer.count,
-            count <= hosted.buffer.count - start
-        else { throw Refusal(PENSTOCK_ERROR_INVALID_RANGE) }
-        return .buffer(hosted.buffer[start..<start + count])
+        if request.isOfImage {
+            let region = try request.region(size: size)
+            guard let synchronization = synchronization(of: request, on: region.image.device) else {
+                return .init(region)
+            }
+            return .init(region.synchronized(by: synchronization))
+        }
+        let slice = try request.slice(count: count)
+        guard let synchronization = synchronization(of: request, on: slice.buffer.device) else { return .init(slice) }
+        return .init(slice.synchronized(by: synchronization))
     }
 
     /// Memory does not wrap around.
@@ -163,20 +125,17 @@ extension HostedQueue {
 }
 
 extension penstock_request {
-    /// What it waits for and whom it tells on the GPU; nil: nothing and nobody.
-    var synchronization: GPUSynchronization? {
-        let (after, signal) = (wait.points, signal.points)
-        return after.isEmpty && signal.isEmpty ? nil : GPUSynchronization(after: after, signal: signal)
+    /// The bytes of the buffer that it names.
+    func slice(count: Int) throws -> GPUBuffer.Slice {
+        guard let hosted = Handles.buffers.find(buffer.id) else { throw Refusal(PENSTOCK_ERROR_INVALID_HANDLE) }
+        guard let start = Int(exactly: buffer_offset), start <= hosted.buffer.count,
+            count <= hosted.buffer.count - start
+        else { throw Refusal(PENSTOCK_ERROR_INVALID_RANGE) }
+        return hosted.buffer[start..<start + count]
     }
 
     /// When it gives up, counted from now.
     fileprivate var deadline: ContinuousClock.Instant? {
         timeout == 0 ? nil : .now + .nanoseconds(Int64(clamping: timeout))
-    }
-}
-
-extension penstock_point {
-    fileprivate var points: [GPUSemaphorePoint] {
-        OpaquePointer(bitPattern: UInt(semaphore)).map { [GPUSemaphorePoint($0, value)] } ?? []
     }
 }

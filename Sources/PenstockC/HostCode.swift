@@ -1,4 +1,5 @@
 import CPenstock
+import Glibc
 import Logging
 import Penstock
 
@@ -47,5 +48,40 @@ extension ThreadHooks {
         nonisolated(unsafe) let userData = options.thread_user_data
         let (start, stop) = (options.thread_start, options.thread_stop)
         self.init(start: { start?(userData) }, stop: { stop?(userData) })
+    }
+}
+
+extension SlabSource {
+    /// The host's allocator, if it has one.
+    init?(_ options: penstock_runtime_options) throws {
+        guard options.allocate != nil || options.deallocate != nil else { return nil }
+        guard let allocate = options.allocate, let deallocate = options.deallocate else {
+            throw Refusal(PENSTOCK_ERROR_INVALID_ARGUMENT)
+        }
+        // The host says that they may be used on any thread.
+        nonisolated(unsafe) let userData = options.allocator_user_data
+        self.init(
+            allocate: { allocate(userData, $0, $1) },
+            deallocate: { deallocate(userData, $0, $1) })
+    }
+}
+
+/// Strings for the host to read for as long as there is the runtime, each kept once.
+final class HostStrings: Sendable {
+    private struct Kept: @unchecked Sendable {  // nobody writes them
+        var strings: [String: UnsafeMutablePointer<CChar>] = [:]
+    }
+
+    private let kept = Locked(Kept())
+
+    deinit { kept.withLock { $0.strings.values.forEach { free($0) } } }
+
+    func keep(_ string: String) -> UnsafePointer<CChar>? {
+        kept.withLock { kept in
+            if let known = kept.strings[string] { return UnsafePointer(known) }
+            guard let copy = strdup(string) else { return nil }
+            kept.strings[string] = copy
+            return UnsafePointer(copy)
+        }
     }
 }

@@ -3,16 +3,37 @@
 
 import CPenstock
 import Penstock
+import PenstockVulkan
 import Synchronization
 
 /// What a `penstock_queue` stands for.
 final class HostedQueue: Sendable {
     let queue: HostQueue
     let runtime: Runtime
+    let sourceKind: SourceKind
+    /// For people.
+    private let name: String?
+    /// What those enqueued from now on wait for on the GPU.
+    private let waits = Locked<[ObjectIdentifier: Wait]>([:])
+
+    /// What a queue's reads may come from.
+    enum SourceKind: Sendable { case any, file, memory }
+
+    private struct Wait: Sendable {
+        /// Kept, so that no other one gets its identity.
+        let device: GPUDevice
+        let point: GPUSemaphorePoint
+    }
 
     init(_ options: penstock_queue_options, on runtime: Runtime) throws {
         var configuration = HostQueue.Configuration()
-        guard options.reserved == 0 else { throw Refusal(PENSTOCK_ERROR_INVALID_ARGUMENT) }
+        switch Int(options.source_kind) {
+        case Int(PENSTOCK_SOURCE_ANY): sourceKind = .any
+        case Int(PENSTOCK_SOURCE_FILE): sourceKind = .file
+        case Int(PENSTOCK_SOURCE_MEMORY): sourceKind = .memory
+        default: throw Refusal(PENSTOCK_ERROR_INVALID_ARGUMENT)
+        }
+        name = options.name.map { String(cString: $0) }
         if options.capacity > 0 { configuration.capacity = Int(options.capacity) }
         switch Int(options.priority) {
         case Int(PENSTOCK_PRIORITY_NORMAL): configuration.priority = .normal
@@ -41,12 +62,37 @@ final class HostedQueue: Sendable {
         self.runtime = runtime
     }
 
+    /// Logs why a call has been refused, in more words than its result has.
+    func logging<Value>(_ body: () throws -> Value) throws -> Value {
+        try runtime.logging(name.map { "queue \($0): " } ?? "", body)
+    }
+
+    // MARK: Waiting on the GPU
+
+    /// Has what is enqueued from now on wait for the point; nil: for nothing more.
+    func wait(for point: GPUSemaphorePoint?, on device: GPUDevice) {
+        waits.withLock { $0[ObjectIdentifier(device)] = point.map { Wait(device: device, point: $0) } }
+    }
+
+    /// What a request waits for and whom it tells on the GPU; nil: nothing and nobody.
+    func synchronization(of request: penstock_request, on device: GPUDevice) -> GPUSynchronization? {
+        var synchronization = GPUSynchronization(after: request.wait.points, signal: request.signal.points)
+        if let wait = waits.withLock({ $0[ObjectIdentifier(device)] }) { synchronization.after.append(wait.point) }
+        return synchronization.after.isEmpty && synchronization.signal.isEmpty ? nil : synchronization
+    }
+
     /// `penstock_callback`, which a request carries as a number.
     typealias Callback = @convention(c) (UnsafePointer<penstock_completion>?) -> Void
 
     static func find(_ handle: penstock_queue) throws -> HostedQueue {
         guard let queue = Handles.queues.find(handle.id) else { throw Refusal(PENSTOCK_ERROR_INVALID_HANDLE) }
         return queue
+    }
+}
+
+extension penstock_point {
+    fileprivate var points: [GPUSemaphorePoint] {
+        OpaquePointer(bitPattern: UInt(semaphore)).map { [GPUSemaphorePoint($0, value)] } ?? []
     }
 }
 

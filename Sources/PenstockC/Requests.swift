@@ -22,13 +22,13 @@ extension HostedQueue {
         payload.userData = UInt(bitPattern: request.user_data)
         payload.status = UInt(bitPattern: request.status)
         payload.name = UInt(bitPattern: request.name)
-        let isSynchronized = request.wait.semaphore != 0 || request.signal.semaphore != 0
-        let isPlain = request.compression == UInt32(PENSTOCK_COMPRESSION_NONE)
-        guard !isSynchronized || (request.memory == nil && isPlain) else {
+        guard request.memory == nil || (request.wait.semaphore == 0 && request.signal.semaphore == 0) else {
             throw Refusal(PENSTOCK_ERROR_NOT_SUPPORTED)
         }
-        if !isPlain { return try enqueueEncoded(request, payload) }
-        if request.source != nil { return try enqueueCopy(request, payload) }
+        guard !isRead || takes(request) else { throw Refusal(PENSTOCK_ERROR_INVALID_ARGUMENT) }
+        if request.compression != UInt32(PENSTOCK_COMPRESSION_NONE) || request.source != nil {
+            return try enqueueDecoded(request, payload)
+        }
         guard let file = Handles.files.find(request.file.id) else { throw Refusal(PENSTOCK_ERROR_INVALID_HANDLE) }
         var hosted = HostRequest(isRead: isRead, file: file.file, offset: request.offset, place: try place(of: request))
         hosted.tag = request.tag
@@ -45,13 +45,20 @@ extension HostedQueue {
             return .memory(memory, length)
         }
         if request.isOfImage {
-            return .device(try request.region(size: request.size).synchronized(request.synchronization))
+            let region = try request.region(size: request.size)
+            return .device(try region.synchronized(synchronization(of: request, on: region.image.device)))
         }
-        guard let hosted = Handles.buffers.find(request.buffer.id) else { throw Refusal(PENSTOCK_ERROR_INVALID_HANDLE) }
-        guard let start = Int(exactly: request.buffer_offset), length <= .max - start else {
-            throw Refusal(PENSTOCK_ERROR_INVALID_RANGE)
+        let slice = try request.slice(count: length)
+        return .device(try slice.synchronized(synchronization(of: request, on: slice.buffer.device)))
+    }
+
+    /// Whether it comes from where the queue's reads come from.
+    private func takes(_ request: penstock_request) -> Bool {
+        switch sourceKind {
+        case .any: true
+        case .file: request.source == nil
+        case .memory: request.source != nil
         }
-        return .device(try hosted.buffer[start..<start + length].synchronized(request.synchronization))
     }
 }
 
@@ -73,7 +80,7 @@ public func penstock_enqueue(
             let source = next.assumingMemoryBound(to: penstock_request.self)
             guard source.pointee.struct_size == stride else { throw Refusal(PENSTOCK_ERROR_STRUCT_SIZE) }
             try load(source, over: &request)
-            guard try queue.enqueue(request) else { throw Refusal(PENSTOCK_WOULD_BLOCK) }
+            guard try queue.logging({ try queue.enqueue(request) }) else { throw Refusal(PENSTOCK_WOULD_BLOCK) }
             done += 1
             next += Int(stride)
         }

@@ -22,6 +22,7 @@ final class Runtime: Sendable {
     let dispatch: HostDispatch?
     private let logger: Logger?
     private let children = Locked(Children())
+    let strings = HostStrings()
 
     init(_ options: penstock_runtime_options) throws {
         var configuration = StorageQueue.Configuration()
@@ -52,6 +53,7 @@ final class Runtime: Sendable {
         default: throw Refusal(PENSTOCK_ERROR_INVALID_ARGUMENT)
         }
         configuration.threadHooks = ThreadHooks(options)
+        if let source = try SlabSource(options) { configuration.slabSource = source }
         logger = HostLog(options).map { log in Logger(label: "penstock") { _ in log } }
         queue = try StorageQueue(configuration, logger: logger)
     }
@@ -99,11 +101,11 @@ final class Runtime: Sendable {
     var counts: (queues: Int, files: Int) { children.withLock { ($0.queues.count, $0.files.count) } }
 
     /// Logs why a call has been refused, in more words than its result has.
-    func logging<Value>(_ body: () throws -> Value) throws -> Value {
+    func logging<Value>(_ context: @autoclosure () -> String = "", _ body: () throws -> Value) throws -> Value {
         do {
             return try body()
         } catch let error as StorageError {
-            logger?.error("\(error)")
+            logger?.error("\(context())\(error)")
             throw error
         }
     }
@@ -189,6 +191,25 @@ public func penstock_runtime_describe(
             text[end] = 0
         }
         length?.pointee = description.count
+    }
+}
+
+@c @implementation
+public func penstock_runtime_feature(
+    _ runtime: penstock_runtime, _ number: UInt32, _ feature: UnsafeMutablePointer<penstock_feature>!
+) -> penstock_result {
+    answer {
+        let runtime = try Runtime.find(runtime)
+        let features = runtime.queue.capabilities.features
+        guard Int(number) < features.count else { throw Refusal(PENSTOCK_ERROR_INVALID_RANGE) }
+        let described = features[Int(number)]
+        var values = penstock_feature()
+        values.is_best = described.isAvailable ? 1 : 0
+        values.name = runtime.strings.keep(described.name)
+        values.rung = runtime.strings.keep(described.rung)
+        values.reason = described.reason.flatMap(runtime.strings.keep)
+        values.advice = described.advice.flatMap(runtime.strings.keep)
+        try store(values, to: feature)
     }
 }
 

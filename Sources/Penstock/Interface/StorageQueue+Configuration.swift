@@ -49,6 +49,8 @@ extension StorageQueue {
 
         /// What a host has run on the queue's thread before anything else of its own, and after.
         package var threadHooks: ThreadHooks?
+        /// Where slabs come from, other than those that a GPU must allocate.
+        package var slabSource = SlabSource.mappings
 
         /// The defaults.
         public init() {}

@@ -388,6 +388,22 @@ package struct SlabSource: Sendable {
             return (base, isHuge)
         },
         unmap: { linux_unmap($0, $1) })
+
+    /// Somebody else's allocator.
+    ///
+    /// - Parameter allocate: Gets a size and an alignment, a power of two.
+    package init(
+        allocate: @escaping @Sendable (Int, Int) -> UnsafeMutableRawPointer?,
+        deallocate: @escaping @Sendable (UnsafeMutableRawPointer, Int) -> Void
+    ) {
+        self.init(
+            map: { size in
+                guard let base = allocate(size, SlabArena.slabSize) else { return nil }
+                let isHuge = linux_advise_huge(base, size)
+                linux_populate(base, size)
+                return (base, isHuge)
+            }, unmap: deallocate)
+    }
 }
 
 /// One slab outside any arena, on huge pages where possible, touched; nil when the kernel has no memory.

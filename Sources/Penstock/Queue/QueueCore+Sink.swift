@@ -12,7 +12,8 @@ extension QueueCore {
             let wake: @Sendable () -> Void = { [weak engine] in engine?.wake() }
             return try device.makeSink(
                 SinkEnvironment(
-                    name: configuration.name, stagingBytes: configuration.stagingBytes, wake: wake))
+                    name: configuration.name, stagingBytes: configuration.stagingBytes,
+                    slabSource: configuration.slabSource, wake: wake))
         }
     }
 

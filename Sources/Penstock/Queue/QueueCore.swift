@@ -35,7 +35,7 @@ package final class QueueCore: Sendable {
         _ configuration: StorageQueue.Configuration, logger: Logger?, driver makeDriver: @escaping DriverMaker
     ) throws(StorageError) {
         try configuration.validate()
-        let arena = SlabArena(limit: configuration.hostMemoryLimit)
+        let arena = SlabArena(limit: configuration.hostMemoryLimit, source: configuration.slabSource)
         let sinks = SinkTable()
         let loop = executor.loop
         // A ring belongs to the thread that made it, so the thread makes its own and reports back.

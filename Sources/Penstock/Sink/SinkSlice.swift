@@ -45,6 +45,13 @@ package struct SinkSlice: Sendable {
             count: range.count, problem: problem)
     }
 
+    /// The slice as one that no request can have, for this reason.
+    package func refused(_ problem: StorageError) -> SinkSlice {
+        SinkSlice(
+            device: memory.sinkDevice, memory: memory, handle: handle, offset: offset, count: count, options: options,
+            problem: problem)
+    }
+
     package var target: SinkTarget { SinkTarget(handle: handle, offset: offset, options: options) }
 
     /// Where the host may write the slice's bytes itself; nil: nowhere, or not for this request.

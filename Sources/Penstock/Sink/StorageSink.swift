@@ -24,6 +24,8 @@ package struct SinkEnvironment: Sendable {
     package let name: String
     /// Memory for bytes that are on their way, at most.
     package let stagingBytes: Int
+    /// Where that comes from, unless the device must allocate it.
+    package let slabSource: SlabSource
     /// Has the ring thread take another turn. From any thread, until ``StorageSink/close()`` has returned.
     package let wake: @Sendable () -> Void
 }

@@ -149,6 +149,12 @@ typedef struct penstock_runtime_options {
     void (*thread_start)(void *user_data);
     void (*thread_stop)(void *user_data);
     void *thread_user_data;
+    // Where the memory for bytes on their way comes from: blocks of some MiB, aligned to `alignment`, a power of two; NULL: there
+    // is none, and what needed it ends with PENSTOCK_ERROR_OUT_OF_MEMORY. All of them have come back when the runtime has been
+    // closed. Both or neither, on any thread; they must not call Penstock. NULL: anonymous mappings.
+    void *(*allocate)(void *user_data, size_t size, size_t alignment);
+    void (*deallocate)(void *user_data, void *memory, size_t size);
+    void *allocator_user_data;
 } penstock_runtime_options;
 
 typedef struct penstock_runtime_info {
@@ -170,6 +176,19 @@ penstock_result penstock_runtime_query(penstock_runtime runtime, penstock_runtim
 // Writes on which rung each feature stands on this machine, and why, a line for each, cut to `capacity` bytes with a zero at
 // the end. `length`, if not NULL, gets how long the whole text is without that zero; `text` may be NULL if `capacity` is 0.
 penstock_result penstock_runtime_describe(penstock_runtime runtime, char *text, size_t capacity, size_t *length);
+
+// One line of that, in parts. The strings are there until the runtime is closed.
+typedef struct penstock_feature {
+    uint32_t struct_size;
+    uint32_t is_best;    // 1: it stands on the best rung
+    const char *name;    // such as "driver"
+    const char *rung;    // what is used
+    const char *reason;  // why not the best one, or a detail worth knowing; NULL: there is nothing to say
+    const char *advice;  // what to do about it; NULL: nothing
+} penstock_feature;
+
+// The feature with a number, from 0 on, in an order that does not change; PENSTOCK_ERROR_INVALID_RANGE behind the last.
+penstock_result penstock_runtime_feature(penstock_runtime runtime, uint32_t number, penstock_feature *feature);
 
 // With PENSTOCK_DELIVER_ON_DISPATCH: runs the callbacks of requests that have ended, oldest first, on the calling thread:
 // `most` of them at most (0: all there are), waiting up to `timeout` ns for the first (UINT64_MAX: as long as it takes).
@@ -238,13 +257,20 @@ enum {
     PENSTOCK_WHEN_FULL_GROW = 2,    // there are more slots, up to `capacity_limit`; then it refuses
 };
 
+enum {
+    PENSTOCK_SOURCE_ANY = 0,
+    PENSTOCK_SOURCE_FILE = 1,    // other requests are refused: PENSTOCK_ERROR_INVALID_ARGUMENT
+    PENSTOCK_SOURCE_MEMORY = 2,  // those that have a `source`
+};
+
 typedef struct penstock_queue_options {
     uint32_t struct_size;
     uint32_t priority;        // PENSTOCK_PRIORITY_…
     uint32_t capacity;        // slots: requests that have been enqueued and not delivered; 0: 1024; at most 1048576
     uint32_t when_full;       // PENSTOCK_WHEN_FULL_…
     uint32_t capacity_limit;  // for PENSTOCK_WHEN_FULL_GROW
-    uint32_t reserved;        // zero
+    uint32_t source_kind;     // PENSTOCK_SOURCE_…: what its reads may come from
+    const char *name;         // for people: in logs; NULL: none
 } penstock_queue_options;
 
 typedef struct penstock_queue_info {
@@ -467,10 +493,11 @@ typedef struct penstock_request {
     uint64_t uncompressed_size;
     penstock_decoder decoder;  // for PENSTOCK_COMPRESSION_CUSTOM
     void *decoder_user_data;
-    // Of reads into a buffer or an image: the bytes come from here, and `file` is zero. Starts at once, and allocates.
+    // Of reads: the bytes, encoded or not, come from here, and `file` is zero. Starts at once, and allocates.
     const void *source;
-    // Of requests to and from buffers and images that are not encoded: on the GPU. The copies wait until the first has reached its value,
-    // and have the second reach its own when they are done: none after a failure. Such a request allocates.
+    // Of requests to and from buffers and images: on the GPU. The copies wait until the first has reached its value, and have
+    // the second reach its own when they are done: not after a failure. Such a request allocates, and what is encoded is
+    // decoded by the CPU.
     penstock_point wait;
     penstock_point signal;
     // The bytes go to or come from this image; `memory` is NULL and `buffer` zero then, and `size`, or what is decoded, the size
@@ -503,6 +530,12 @@ penstock_result penstock_enqueue_status(penstock_queue queue, penstock_status *s
 
 // Adds one to the counter of an eventfd once everything enqueued before has ended. The descriptor is duplicated.
 penstock_result penstock_enqueue_event(penstock_queue queue, int event);
+
+// Has all requests enqueued afterwards that touch the device's memory wait, before they do so, for a timeline semaphore of the
+// host's to reach a value, until the next such call for the device, which takes the place of this one; semaphore 0: for none.
+// No other request waits; files are read meanwhile. The semaphore must live until the requests that wait for it have ended.
+// Meanwhile each of them allocates.
+penstock_result penstock_enqueue_wait(penstock_queue queue, penstock_device device, uint64_t semaphore, uint64_t value);
 
 // Has a timeline semaphore of the host's reach a value once everything enqueued before has ended; from the host, as
 // `vkSignalSemaphore` does. The semaphore must live until then, and its value be less than this one.

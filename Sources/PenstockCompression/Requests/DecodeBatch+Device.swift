@@ -144,12 +144,13 @@ extension DecodeBatch {
         else { throw request.error(.malformedData, at: chunks.first) }
         let slice = try makeSlice(run.range, decoding)
         let options = request.options
-        if request.hash == nil {
-            let count = try await queue.core.read(request.file, offset, into: slice, options)
+        if request.hash == nil, let file = request.file {
+            let count = try await queue.core.read(file, offset, into: slice, options)
             guard count == byteCount else {
                 throw request.error(.malformedData, at: last, "the file ends within the chunk")
             }
         } else {
+            // Memory is copied by the workers, too.
             try await check(run, slice, from: offset, options)
         }
         let work = DecodingStatistics.Work(

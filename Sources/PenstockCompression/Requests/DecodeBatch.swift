@@ -124,9 +124,9 @@ struct DecodeBatch: Sendable {
     private func grouped(_ parts: [DecodePart]) -> [DecodeGroup] {
         var groups: [DecodeGroup] = []
         for (index, part) in parts.enumerated() {
-            let file = requests[part.request].file
-            if !groups.isEmpty, groups[groups.count - 1].append(part, of: file) { continue }
-            groups.append(DecodeGroup(part, at: index, of: file))
+            let source = requests[part.request].source
+            if !groups.isEmpty, groups[groups.count - 1].append(part, of: source) { continue }
+            groups.append(DecodeGroup(part, at: index, of: source))
         }
         return groups
     }
@@ -200,13 +200,15 @@ struct DecodeBatch: Sendable {
 
     private func read(_ group: DecodeGroup, of parts: [DecodePart], _ manner: Manner) async -> [Failure] {
         let first = parts[group.parts.lowerBound]
+        // Memory is never cold.
+        guard let file = requests[first.request].file else { return [] }
         do throws(StorageError) {
             if group.parts.count == 1, first.isPlain {
                 let destination = UnsafeMutableRawBufferPointer(start: first.destination, count: group.count)
                 // The caller's memory, which it has lent until its call returns.
                 var span = MutableRawSpan(_unsafeBytes: destination)
                 let count = try await queue.read(
-                    from: group.file, at: group.offset, into: &span,
+                    from: file, at: group.offset, into: &span,
                     priority: manner.followsTask ? nil : manner.priority, deadline: manner.deadline, tag: manner.tag)
                 return await decode(group, of: parts, manner, UnsafeRawBufferPointer(rebasing: destination[0..<count]))
             }
@@ -216,10 +218,10 @@ struct DecodeBatch: Sendable {
                     "chunks of more than \(DecodingRequest.largestChunk) bytes cannot be read; encode smaller ones")
             }
             let landing = HostBuffer(
-                block: try await queue.core.take(group.count, from: workers.landing, path: group.file.path),
+                block: try await queue.core.take(group.count, from: workers.landing, path: file.path),
                 count: group.count, arena: workers.landing)
             let count = try await queue.read(
-                from: group.file, at: group.offset, into: landing[...],
+                from: file, at: group.offset, into: landing[...],
                 priority: manner.followsTask ? nil : manner.priority, deadline: manner.deadline, tag: manner.tag)
             // The memory goes back when the run has ended.
             defer { withExtendedLifetime(landing) {} }
@@ -250,14 +252,14 @@ struct DecodeBatch: Sendable {
             return group.parts.map { index in
                 let chunk = parts[index].chunk
                 let ofChunk = StorageError(
-                    error.code, .read, path: error.path ?? group.file.path, offset: chunk.offset, length: chunk.count,
+                    error.code, .read, path: error.path ?? group.source.path, offset: chunk.offset, length: chunk.count,
                     errno: error.errno, message: error.message, underlying: error.underlying)
                 return (parts[index].request, ofChunk)
             }
         }
         var failures: [Failure] = []
         for index in group.parts {
-            failures += await read(DecodeGroup(parts[index], at: index, of: group.file), of: parts, manner)
+            failures += await read(DecodeGroup(parts[index], at: index, of: group.source), of: parts, manner)
         }
         return failures
     }

@@ -27,7 +27,7 @@ struct DecodePart: @unchecked Sendable {  // the destination is one worker's at 
     var isPlain: Bool { reach == .host && chunk.isStored && wanted.count == chunk.decodedCount }
 }
 
-/// Neighbouring chunks of one file that are read together.
+/// Neighbouring chunks of one file, or of one stretch of memory, that are read together.
 struct DecodeGroup {
     /// Bytes in the file that are read together, at most, unless a chunk has more: few enough that all processors share
     /// even a small request, enough for small files to cost one system call for many.
@@ -37,7 +37,7 @@ struct DecodeGroup {
     /// Bytes between two chunks that are read rather than left out: a page, the least that is read from a disk.
     static let largestGap = 4096
 
-    let file: StorageFile
+    let source: DecodingRequest.Source
     let offset: UInt64
     var count: Int
     /// The places of the group's parts.
@@ -46,8 +46,8 @@ struct DecodeGroup {
     /// The decoded bytes of its chunks.
     var decodedCount: Int
 
-    init(_ part: DecodePart, at index: Int, of file: StorageFile) {
-        self.file = file
+    init(_ part: DecodePart, at index: Int, of source: DecodingRequest.Source) {
+        self.source = source
         offset = part.chunk.offset
         count = part.chunk.count
         parts = index..<index + 1
@@ -62,9 +62,9 @@ struct DecodeGroup {
     }
 
     /// Takes in the part that follows the group's last one, if it is a neighbour in the file.
-    mutating func append(_ part: DecodePart, of file: StorageFile) -> Bool {
+    mutating func append(_ part: DecodePart, of source: DecodingRequest.Source) -> Bool {
         let end = offset + UInt64(count)
-        guard self.file === file, part.chunk.offset >= end, part.chunk.offset - end <= Self.largestGap else {
+        guard self.source == source, part.chunk.offset >= end, part.chunk.offset - end <= Self.largestGap else {
             return false
         }
         let newCount = Int(part.chunk.offset - offset) + part.chunk.count
@@ -140,12 +140,19 @@ extension DecodingRequest {
 
     /// Checks all that can be checked without the file, so that what follows need not fear any number.
     func check() throws(StorageError) {
+        if case .memory(let memory) = source, memory.address == nil {
+            throw error(
+                .invalidRange, "the slice \(memory.range) lies outside its buffer of \(memory.buffer.count) bytes")
+        }
         var start = 0
         for chunk in chunks {
             guard chunk.count >= 0, chunk.decodedCount >= 0, chunk.offset <= UInt64(Int64.max) - UInt64(chunk.count)
             else { throw error(.invalidArgument, at: chunk, "a chunk's place or size makes no sense: \(chunk)") }
             guard !chunk.isStored || chunk.count == chunk.decodedCount else {
                 throw error(.invalidArgument, at: chunk, "a stored chunk has as many bytes as it holds: \(chunk)")
+            }
+            if case .memory(let memory) = source, chunk.offset + UInt64(chunk.count) > UInt64(memory.count) {
+                throw error(.malformedData, at: chunk, "the memory ends within the chunk")
             }
             let (end, overflow) = start.addingReportingOverflow(chunk.decodedCount)
             guard !overflow else { throw error(.invalidArgument, at: chunk, "the chunks hold too many bytes") }

@@ -51,17 +51,25 @@ final class DecodeRun: PartedWork, @unchecked Sendable {  // outcomes have one w
     override func perform(_ index: Int, _ scratch: borrowing WorkerScratch) {
         let group = groups[index]
         if let landed { return decode(group, from: landed, scratch) }
+        let file: StorageFile
+        switch group.source {
+        case .file(let source): file = source
+        case .memory(let source):
+            // It lies inside: the request has been checked.
+            let bytes = UnsafeRawBufferPointer(start: source.address! + Int(group.offset), count: group.count)
+            return decode(group, from: bytes, scratch)
+        }
         // What is stored as it is wanted needs no detour.
         if group.parts.count == 1, parts[group.parts.lowerBound].isPlain {
             let destination = UnsafeMutableRawBufferPointer(
                 start: parts[group.parts.lowerBound].destination, count: group.count)
-            return end(group, core.readCached(group.file, at: group.offset, into: destination)) { _ in
+            return end(group, core.readCached(file, at: group.offset, into: destination)) { _ in
                 self.decode(group, from: UnsafeRawBufferPointer(destination), scratch)
             }
         }
         guard group.count <= DecodingRequest.largestChunk else { return end(group, nil) { _ in } }
         scratch.encoded.withBytes(group.count) { bytes in
-            end(group, core.readCached(group.file, at: group.offset, into: bytes)) { count in
+            end(group, core.readCached(file, at: group.offset, into: bytes)) { count in
                 self.decode(group, from: UnsafeRawBufferPointer(rebasing: bytes[0..<count]), scratch)
             }
         }

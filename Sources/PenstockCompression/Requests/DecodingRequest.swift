@@ -1,11 +1,19 @@
 public import Penstock
+import SystemPackage
 
-/// A read of encoded chunks, whose decoded bytes, one chunk's after the other's, are the bytes asked for.
+/// A read of encoded chunks from a file or from memory, whose decoded bytes, one chunk's after the other's, are the bytes
+/// asked for.
 public struct DecodingRequest: Sendable {
     /// Hashes a chunk's bytes as they are in the file. Called on the queue's workers.
     public typealias Hash = @Sendable (RawSpan) -> UInt64
 
-    enum Place: Sendable {
+    /// Where the encoded bytes are.
+    package enum Source: Sendable {
+        case file(StorageFile)
+        case memory(HostBuffer.Slice)
+    }
+
+    package enum Place: Sendable {
         case host(HostBuffer.Slice)
         case device(SinkSlice, DevicePlace.Decoding?)
 
@@ -17,9 +25,7 @@ public struct DecodingRequest: Sendable {
         }
     }
 
-    /// The file to read from.
-    public var file: StorageFile
-    /// What to decode, in order.
+    /// What to decode, in order. Offsets are counted from the start of the file, or of the slice of memory.
     public var chunks: [EncodedChunk]
     /// Which of the decoded bytes are wanted; as many as the destination holds.
     public var range: Range<Int>
@@ -35,7 +41,11 @@ public struct DecodingRequest: Sendable {
     public var tag: UInt64
     /// Where to decode; nil: as the queue's ``Penstock/StorageQueue/decodingPolicy`` says.
     public var processor: DecodingPolicy.Processor?
+    let source: Source
     let place: Place
+
+    /// The file to read from; nil: the encoded bytes are in memory.
+    public var file: StorageFile? { if case .file(let file) = source { file } else { nil } }
 
     /// A read into host memory.
     ///
@@ -54,7 +64,7 @@ public struct DecodingRequest: Sendable {
         decoding codec: any Codec, checkedBy hash: Hash? = nil, priority: StoragePriority? = nil,
         deadline: ContinuousClock.Instant? = nil, tag: UInt64 = 0
     ) {
-        self.init(file, chunks, range, .host(slice), codec, hash, priority, deadline, tag)
+        self.init(.file(file), chunks, range, .host(slice), codec, hash, priority, deadline, tag)
     }
 
     /// A read into a device's memory, such as a slice of a GPU's buffer or parts of its image.
@@ -63,16 +73,32 @@ public struct DecodingRequest: Sendable {
         decoding codec: any Codec, checkedBy hash: Hash? = nil, priority: StoragePriority? = nil,
         deadline: ContinuousClock.Instant? = nil, tag: UInt64 = 0
     ) {
-        self.init(
-            file, chunks, range, .device(memory.place.slice, memory.place.decoding), codec, hash, priority, deadline,
-            tag)
+        self.init(.file(file), chunks, range, Place(memory), codec, hash, priority, deadline, tag)
     }
 
-    private init(
-        _ file: StorageFile, _ chunks: [EncodedChunk], _ range: Range<Int>?, _ place: Place, _ codec: any Codec,
+    /// A read of chunks that are in memory already, which must stay as they are until it has ended.
+    public init(
+        from source: HostBuffer.Slice, chunks: [EncodedChunk], range: Range<Int>? = nil,
+        into slice: HostBuffer.Slice, decoding codec: any Codec, checkedBy hash: Hash? = nil,
+        priority: StoragePriority? = nil, deadline: ContinuousClock.Instant? = nil, tag: UInt64 = 0
+    ) {
+        self.init(.memory(source), chunks, range, .host(slice), codec, hash, priority, deadline, tag)
+    }
+
+    /// A read of chunks that are in memory already into a device's memory.
+    public init(
+        from source: HostBuffer.Slice, chunks: [EncodedChunk], range: Range<Int>? = nil,
+        into memory: some DeviceMemory, decoding codec: any Codec, checkedBy hash: Hash? = nil,
+        priority: StoragePriority? = nil, deadline: ContinuousClock.Instant? = nil, tag: UInt64 = 0
+    ) {
+        self.init(.memory(source), chunks, range, Place(memory), codec, hash, priority, deadline, tag)
+    }
+
+    init(
+        _ source: Source, _ chunks: [EncodedChunk], _ range: Range<Int>?, _ place: Place, _ codec: any Codec,
         _ hash: Hash?, _ priority: StoragePriority?, _ deadline: ContinuousClock.Instant?, _ tag: UInt64
     ) {
-        self.file = file
+        self.source = source
         self.chunks = chunks
         // What is wrong with the chunks' sizes, the request says when it is performed.
         self.range = range ?? 0..<max(0, chunks.reduce(0) { $0 &+ $1.decodedCount })
@@ -92,7 +118,27 @@ public struct DecodingRequest: Sendable {
         underlying: (any Error)? = nil
     ) -> StorageError {
         StorageError(
-            code, .read, path: file.path, offset: chunk?.offset ?? chunks.first?.offset,
+            code, .read, path: source.path, offset: chunk?.offset ?? chunks.first?.offset,
             length: chunk?.count ?? range.safeCount, message: message, underlying: underlying)
+    }
+}
+
+extension DecodingRequest.Place {
+    package init(_ memory: some DeviceMemory) {
+        let place = memory.place
+        self = .device(place.slice, place.decoding)
+    }
+}
+
+extension DecodingRequest.Source {
+    var path: FilePath? { if case .file(let file) = self { file.path } else { nil } }
+
+    /// Whether both are the same file, or the same memory.
+    static func == (one: Self, other: Self) -> Bool {
+        switch (one, other) {
+        case (.file(let one), .file(let other)): one === other
+        case (.memory(let one), .memory(let other)): one.address == other.address && one.count == other.count
+        default: false
+        }
     }
 }

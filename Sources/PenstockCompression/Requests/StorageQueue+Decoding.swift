@@ -51,37 +51,6 @@ extension StorageQueue {
                 priority: priority, deadline: deadline, tag: tag))
     }
 
-    /// Reads what was encoded in one piece: `count` bytes of the file that decode to as many as the slice has.
-    ///
-    /// A GDeflate tile stream is read and decoded tile by tile, on all workers; anything else is one chunk, of at most
-    /// 16 MiB.
-    /// - Returns: The bytes decoded: all that the slice has.
-    @discardableResult
-    public nonisolated func read(
-        from file: StorageFile, at offset: UInt64 = 0, count: Int, into slice: HostBuffer.Slice,
-        decoding codec: any Codec, priority: StoragePriority? = nil, deadline: ContinuousClock.Instant? = nil,
-        tag: UInt64 = 0
-    ) async throws(StorageError) -> Int {
-        let whole = EncodedChunk(offset: offset, count: count, decodedCount: slice.count)
-        let (chunks, codec) = try await self.chunks(of: whole, in: file, codec, priority, deadline, tag)
-        return try await read(
-            from: file, chunks: chunks, into: slice, decoding: codec, priority: priority, deadline: deadline, tag: tag)
-    }
-
-    /// Reads what was encoded in one piece into a device's memory. See
-    /// ``read(from:at:count:into:decoding:priority:deadline:tag:)-(_,_,_,HostBuffer.Slice,_,_,_,_)``.
-    @discardableResult
-    public nonisolated func read(
-        from file: StorageFile, at offset: UInt64 = 0, count: Int, into memory: some DeviceMemory,
-        decoding codec: any Codec, priority: StoragePriority? = nil, deadline: ContinuousClock.Instant? = nil,
-        tag: UInt64 = 0
-    ) async throws(StorageError) -> Int {
-        let whole = EncodedChunk(offset: offset, count: count, decodedCount: memory.count)
-        let (chunks, codec) = try await self.chunks(of: whole, in: file, codec, priority, deadline, tag)
-        return try await read(
-            from: file, chunks: chunks, into: memory, decoding: codec, priority: priority, deadline: deadline, tag: tag)
-    }
-
     /// Performs many reads of encoded chunks with one suspension, each with its own result. Chunks that are neighbours in a
     /// file are read together, whichever request they are of.
     ///
@@ -97,47 +66,5 @@ extension StorageQueue {
 
     private nonisolated func perform(_ request: DecodingRequest) async throws(StorageError) -> Int {
         try await perform([request])[0].get()
-    }
-
-    /// What an encoded stretch of a file consists of.
-    private nonisolated func chunks(
-        of whole: EncodedChunk, in file: StorageFile, _ codec: any Codec, _ priority: StoragePriority?,
-        _ deadline: ContinuousClock.Instant?, _ tag: UInt64
-    ) async throws(StorageError) -> ([EncodedChunk], any Codec) {
-        guard let gdeflate = codec as? GDeflate, gdeflate.framing == .tileStream else { return ([whole], codec) }
-        func error(_ code: StorageError.Code, _ underlying: CodecError? = nil) -> StorageError {
-            StorageError(
-                code, .read, path: file.path, offset: whole.offset, length: whole.count, underlying: underlying)
-        }
-        guard whole.count >= 0, whole.offset <= UInt64(Int64.max) - UInt64(whole.count) else {
-            throw error(.invalidRange)
-        }
-        // A page holds the head of most; what is longer is read again.
-        var head = try await read(
-            from: file, whole.offset..<whole.offset + UInt64(min(whole.count, 4096)), priority: priority,
-            deadline: deadline, tag: tag)
-        let headSize = head.withUnsafeBytes { GDeflate.TileStream.headSize(RawSpan(_unsafeBytes: $0)) }
-        if headSize > head.count {
-            head = try await read(
-                from: file, whole.offset..<whole.offset + UInt64(min(whole.count, headSize)), priority: priority,
-                deadline: deadline, tag: tag)
-        }
-        do throws(CodecError) {
-            let stream = try head.withUnsafeBytes { bytes throws(CodecError) in
-                try GDeflate.TileStream(head: RawSpan(_unsafeBytes: bytes), streamSize: whole.count)
-            }
-            guard stream.byteCount == whole.decodedCount else {
-                throw CodecError.size(stream.byteCount, of: whole.decodedCount)
-            }
-            let chunks = (0..<stream.tileCount).map { tile in
-                let page = stream.page(of: tile)
-                return EncodedChunk(
-                    offset: whole.offset + UInt64(page.lowerBound), count: page.count,
-                    decodedCount: stream.destination(of: tile).count)
-            }
-            return (chunks, gdeflate.framed(as: .page))
-        } catch let reason {
-            throw error(.malformedData, reason)
-        }
     }
 }

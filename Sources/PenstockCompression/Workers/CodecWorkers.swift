@@ -26,7 +26,7 @@ package final class CodecWorkers: QueueCompanion, @unchecked Sendable {  // `sta
     let counters = DecodingCounters()
     let chooser: DecodingChooser
     /// Where chunks land that are not in the page cache.
-    let landing = SlabArena(limit: landingLimit)
+    let landing: SlabArena
     /// How many threads there are at most.
     package let width: Int
     private let name: String
@@ -36,8 +36,9 @@ package final class CodecWorkers: QueueCompanion, @unchecked Sendable {  // `sta
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private let arrived = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
 
-    package init(width: Int, name: String, hooks: ThreadHooks? = nil) {
+    package init(width: Int, name: String, hooks: ThreadHooks? = nil, slabSource: SlabSource = .mappings) {
         self.hooks = hooks
+        landing = SlabArena(limit: Self.landingLimit, source: slabSource)
         self.width = max(1, width)
         chooser = DecodingChooser(width: max(1, width))
         self.name = name
@@ -247,7 +248,8 @@ extension StorageQueue {
         get throws(StorageError) {
             try core.companion { () throws(StorageError) in
                 CodecWorkers(
-                    width: Int(linux_online_processors()), name: configuration.name, hooks: configuration.threadHooks)
+                    width: Int(linux_online_processors()), name: configuration.name,
+                    hooks: configuration.threadHooks, slabSource: configuration.slabSource)
             }
         }
     }

@@ -135,7 +135,7 @@ final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread 
         guard !device.isLost else { throw VulkanFailure(VK_ERROR_DEVICE_LOST, "an earlier command").error(.setUp) }
         self.device = device
         self.environment = environment
-        slabs = try StagingSlabs(device, limit: environment.stagingBytes)
+        slabs = try StagingSlabs(device, limit: environment.stagingBytes, environment.slabSource)
         do throws(VulkanFailure) {
             timeline = try Timeline(device)
             do throws(VulkanFailure) {

@@ -31,11 +31,11 @@ final class StagingSlabs {
     private(set) var slabs: [Slab?] = []
 
     var imports: Bool { allocated == nil }
-    init(_ device: GPUDevice, limit: Int) throws(StorageError) {
+    init(_ device: GPUDevice, limit: Int, _ source: SlabSource) throws(StorageError) {
         self.device = device
         if device.canImport, Self.canImportSlab(device) {
             allocated = nil
-            arena = SlabArena(limit: limit)
+            arena = SlabArena(limit: limit, source: source)
         } else {
             let allocated = try AllocatedSlabs(device)
             self.allocated = allocated
