@@ -20,8 +20,7 @@
 // of Wine's.
 //
 // What is not there, and ends with E_NOTIMPL or E_INVALIDARG in the error record: tiles of sparse resources, planes of
-// depth and stencil, the application's own decoders, formats with 12 bytes a texel (256 is no multiple of that), and
-// several subresources out of one compressed stream.
+// depth and stencil, the application's own decoders, and formats with 12 bytes a texel (256 is no multiple of that).
 #ifndef DIRECTSTORAGE_MAPPING_HPP
 #define DIRECTSTORAGE_MAPPING_HPP
 
@@ -329,13 +328,15 @@ inline std::uint64_t round_up(std::uint64_t value, std::uint64_t step) { return 
 // How the bytes of a box lie.
 struct Footprint {
     std::uint64_t row_pitch;
-    std::uint64_t bytes;  // the last row has no padding
+    std::uint64_t bytes;   // the last row has no padding
+    std::uint64_t padded;  // it has
 
     Footprint(const VulkanImage &image, std::uint64_t width, std::uint64_t height, std::uint64_t depth) {
         const std::uint64_t row_bytes = round_up(width, image.block_width) / image.block_width * image.block_bytes;
         const std::uint64_t rows = round_up(height, image.block_height) / image.block_height * depth;
         row_pitch = round_up(row_bytes, 256);
         bytes = (rows - 1) * row_pitch + row_bytes;
+        padded = rows * row_pitch;
     }
 };
 
@@ -368,13 +369,11 @@ public:
             pending = new Pending(*this, request, span_, sequence);
             Plan plan;
             HResult problem = Translate(request, *pending, plan);
-            std::size_t accepted = 0;
             if (problem == result::ok) {
-                pending->rest += static_cast<std::uint32_t>(plan.requests.size());
-                problem = FromHandleUse(
-                    penstock_enqueue(handle_, plan.requests.data(), plan.requests.size(), &accepted), request);
-                // Those that were not taken are never heard of.
-                pending->rest -= static_cast<std::uint32_t>(plan.requests.size() - accepted);
+                // Penstock's own hold: it calls `Ended` if it takes the request, and never if it does not.
+                pending->holds++;
+                problem = FromHandleUse(penstock_enqueue(handle_, &plan.request, 1, nullptr), request);
+                if (problem != result::ok) pending->holds--;
             }
             Release(pending, problem);
         } catch (const std::bad_alloc &) {
@@ -475,17 +474,17 @@ private:
         return problem;
     }
 
-    // A request on its way, and one more hold of whoever enqueues it.
+    // A request on its way, held by whoever enqueues it, and by Penstock.
     struct Pending {
         Queue &queue;
         const std::shared_ptr<Span> span;
         const std::uint64_t sequence;
         FirstFailure what;
-        std::atomic<std::uint32_t> rest;
+        std::atomic<std::uint32_t> holds;
         std::atomic<HResult> failure;
 
         Pending(Queue &owner, const Request &request, const std::shared_ptr<Span> &covering, std::uint64_t number)
-            : queue(owner), span(covering), sequence(number), what(), rest(1), failure(result::ok) {
+            : queue(owner), span(covering), sequence(number), what(), holds(1), failure(result::ok) {
             what.command_type = CommandType::request;
             what.request = request;
             what.request.name = nullptr;
@@ -495,14 +494,14 @@ private:
         }
     };
 
-    // What a request becomes: for a texture of several subresources one request for each, else one.
+    // What a request becomes, and what is needed until it has been enqueued.
     struct Plan {
-        std::vector<penstock_request> requests;
+        penstock_request request;
         std::vector<penstock_image_part> parts;
         penstock_buffer buffer;
         penstock_image image;
 
-        Plan() : buffer(), image() {}
+        Plan() : request(), buffer(), image() {}
         // Requests that have been enqueued keep what they need.
         ~Plan() {
             if (buffer.id != 0) penstock_buffer_close(buffer);
@@ -513,87 +512,85 @@ private:
     };
 
     HResult Translate(const Request &request, Pending &pending, Plan &plan) {
-        penstock_request base = penstock_request();
-        base.struct_size = sizeof base;
-        base.operation = PENSTOCK_READ;
-        base.tag = request.cancellation_tag;
-        base.callback = Ended;
-        base.user_data = &pending;
-        base.name = pending.what.request_name;
-        HResult problem = TranslateSource(request, base);
-        if (problem == result::ok) problem = TranslateCompression(request, base);
-        if (problem == result::ok) problem = TranslateDestination(request, base, plan);
+        penstock_request &made = plan.request;
+        made.struct_size = sizeof made;
+        made.operation = PENSTOCK_READ;
+        made.tag = request.cancellation_tag;
+        made.callback = Ended;
+        made.user_data = &pending;
+        made.name = pending.what.request_name;
+        HResult problem = TranslateSource(request, made);
+        if (problem == result::ok) problem = TranslateCompression(request, made);
+        if (problem == result::ok) problem = TranslateDestination(request, plan);
         return problem;
     }
 
-    HResult TranslateSource(const Request &request, penstock_request &base) const {
+    HResult TranslateSource(const Request &request, penstock_request &made) const {
         if (request.options.reserved != 0) return result::reserved_fields;
         if (request.options.source_type != desc_.source_type) return result::invalid_source_type;
         if (desc_.source_type == SourceType::file) {
             if (!request.source.file.file) return result::invalid_file_handle;
-            base.file = request.source.file.file->handle_;
-            base.offset = request.source.file.offset;
-            base.size = request.source.file.size;
+            made.file = request.source.file.file->handle_;
+            made.offset = request.source.file.offset;
+            made.size = request.source.file.size;
         } else {
             if (!request.source.memory.data) return result::invalid_argument;
-            base.source = request.source.memory.data;
-            base.size = request.source.memory.size;
+            made.source = request.source.memory.data;
+            made.size = request.source.memory.size;
         }
-        return base.size > 0 ? result::ok : result::invalid_argument;
+        return made.size > 0 ? result::ok : result::invalid_argument;
     }
 
-    static HResult TranslateCompression(const Request &request, penstock_request &base) {
+    static HResult TranslateCompression(const Request &request, penstock_request &made) {
         switch (request.options.compression_format) {
         case CompressionFormat::none:
-            return request.uncompressed_size == 0 || request.uncompressed_size == base.size
+            return request.uncompressed_size == 0 || request.uncompressed_size == made.size
                        ? result::ok : result::invalid_destination_size;
-        case CompressionFormat::gdeflate: base.compression = PENSTOCK_COMPRESSION_GDEFLATE; break;
-        case CompressionFormat::zstd: base.compression = PENSTOCK_COMPRESSION_ZSTD; break;
+        case CompressionFormat::gdeflate: made.compression = PENSTOCK_COMPRESSION_GDEFLATE; break;
+        case CompressionFormat::zstd: made.compression = PENSTOCK_COMPRESSION_ZSTD; break;
         default: return result::not_implemented;
         }
-        base.uncompressed_size = request.uncompressed_size;
+        made.uncompressed_size = request.uncompressed_size;
         return request.uncompressed_size > 0 ? result::ok : result::invalid_destination_size;
     }
 
-    HResult TranslateDestination(const Request &request, const penstock_request &base, Plan &plan) const {
+    HResult TranslateDestination(const Request &request, Plan &plan) const {
         switch (request.options.destination_type) {
-        case DestinationType::memory: return ToMemory(request.destination.memory, base, plan);
-        case DestinationType::buffer: return ToBuffer(request.destination.buffer, base, plan);
-        case DestinationType::texture_region: return ToRegion(request.destination.texture, base, plan);
+        case DestinationType::memory: return ToMemory(request.destination.memory, plan.request);
+        case DestinationType::buffer: return ToBuffer(request.destination.buffer, plan);
+        case DestinationType::texture_region: return ToRegion(request.destination.texture, plan);
         case DestinationType::multiple_subresources:
-            return ToSubresources(request.destination.multiple_subresources, base, plan);
+            return ToSubresources(request.destination.multiple_subresources, plan);
         case DestinationType::tiles: return result::not_implemented;
         }
         return result::invalid_destination_type;
     }
 
-    static bool IsEncoded(const penstock_request &base) { return base.compression != PENSTOCK_COMPRESSION_NONE; }
-    static std::uint64_t DecodedSize(const penstock_request &base) {
-        return IsEncoded(base) ? base.uncompressed_size : base.size;
+    static bool IsEncoded(const penstock_request &request) { return request.compression != PENSTOCK_COMPRESSION_NONE; }
+    static std::uint64_t DecodedSize(const penstock_request &request) {
+        return IsEncoded(request) ? request.uncompressed_size : request.size;
     }
 
-    static HResult ToMemory(const DestinationMemory &destination, penstock_request request, Plan &plan) {
+    static HResult ToMemory(const DestinationMemory &destination, penstock_request &request) {
         if (!destination.buffer) return result::invalid_argument;
         if (destination.size != DecodedSize(request)) return result::invalid_destination_size;
         request.memory = destination.buffer;
-        plan.requests.push_back(request);
         return result::ok;
     }
 
-    HResult ToBuffer(const DestinationBuffer &destination, penstock_request request, Plan &plan) const {
+    HResult ToBuffer(const DestinationBuffer &destination, Plan &plan) const {
         VulkanBuffer buffer = VulkanBuffer();
         if (!destination.resource || !vulkan_ || device_.id == 0 || !vulkan_->Buffer(destination.resource, buffer))
             return result::invalid_argument;
-        if (destination.size != DecodedSize(request)) return result::invalid_destination_size;
+        if (destination.size != DecodedSize(plan.request)) return result::invalid_destination_size;
         // A resource may share its VkBuffer with others, which Penstock does not know of.
         if (destination.offset > buffer.size || destination.size > buffer.size - destination.offset)
             return result::invalid_argument;
         const penstock_result adopted =
             penstock_buffer_adopt(device_, buffer.handle, buffer.handle_size, &plan.buffer);
         if (adopted != PENSTOCK_OK) return result::from_penstock(adopted);
-        request.buffer = plan.buffer;
-        request.buffer_offset = buffer.offset + destination.offset;
-        plan.requests.push_back(request);
+        plan.request.buffer = plan.buffer;
+        plan.request.buffer_offset = buffer.offset + destination.offset;
         return result::ok;
     }
 
@@ -607,7 +604,7 @@ private:
     static std::uint32_t AtLeastOne(std::uint32_t value) { return value > 0 ? value : 1; }
     static std::uint32_t OfMip(std::uint32_t size, std::uint32_t mip) { return AtLeastOne(AtLeastOne(size) >> mip); }
 
-    HResult ToRegion(const DestinationTextureRegion &destination, penstock_request request, Plan &plan) const {
+    HResult ToRegion(const DestinationTextureRegion &destination, Plan &plan) const {
         VulkanImage image = VulkanImage();
         const HResult problem = FindImage(destination.resource, image, plan);
         if (problem != result::ok) return problem;
@@ -633,22 +630,19 @@ private:
         part.depth = box.back - box.front;
         const Footprint footprint(image, part.width, part.height, part.depth);
         part.row_pitch = footprint.row_pitch;
-        request.old_layout = image.old_layout;
-        request.new_layout = image.new_layout;
         plan.parts.push_back(part);
-        return Place(request, plan, std::vector<Piece>(1, Piece{0, footprint.bytes}));
+        return Place(image, footprint.bytes, plan);
     }
 
     // All levels of all layers from the first one on.
-    HResult ToSubresources(
-        const DestinationMultipleSubresources &destination, penstock_request request, Plan &plan) const {
+    HResult ToSubresources(const DestinationMultipleSubresources &destination, Plan &plan) const {
         VulkanImage image = VulkanImage();
         const HResult problem = FindImage(destination.resource, image, plan);
         if (problem != result::ok) return problem;
         const penstock_image_description &shape = image.description;
         const std::uint32_t mips = AtLeastOne(shape.mip_levels), count = mips * AtLeastOne(shape.array_layers);
         if (destination.first_subresource >= count) return result::invalid_argument;
-        std::vector<Piece> pieces;
+        std::uint64_t end = 0, padded_end = 0;
         for (std::uint32_t index = destination.first_subresource; index < count; index++) {
             penstock_image_part part = penstock_image_part();
             part.mip = index % mips;
@@ -656,43 +650,27 @@ private:
             const Footprint footprint(
                 image, OfMip(shape.width, part.mip), OfMip(shape.height, part.mip), OfMip(shape.depth, part.mip));
             part.row_pitch = footprint.row_pitch;
-            const std::uint64_t end = pieces.empty() ? 0 : pieces.back().offset + pieces.back().bytes;
-            pieces.push_back(Piece{round_up(end, 512), footprint.bytes});
+            // Penstock's parts end with a whole row, but for the last one.
+            const std::uint64_t start = round_up(end, 512);
+            part.gap = static_cast<std::uint32_t>(start - padded_end);
+            end = start + footprint.bytes;
+            padded_end = start + footprint.padded;
             plan.parts.push_back(part);
         }
-        request.old_layout = image.old_layout;
-        request.new_layout = image.new_layout;
-        return Place(request, plan, pieces);
+        return Place(image, end, plan);
     }
 
-    // The bytes of one part of an image, among those of the request.
-    struct Piece {
-        std::uint64_t offset, bytes;
-    };
-
-    // One request for each part, of its own bytes; what is encoded stays one request.
-    static HResult Place(penstock_request request, Plan &plan, const std::vector<Piece> &pieces) {
-        const std::uint64_t end = pieces.back().offset + pieces.back().bytes;
+    static HResult Place(const VulkanImage &image, std::uint64_t size, Plan &plan) {
+        penstock_request &request = plan.request;
+        // There may be padding behind the last row; what is encoded has to be decoded to its end.
+        if (IsEncoded(request) ? size != request.uncompressed_size : size > request.size)
+            return result::invalid_destination_size;
+        if (!IsEncoded(request)) request.size = size;
         request.image = plan.image;
-        request.part_count = 1;
-        if (IsEncoded(request)) {
-            // Parts are decoded one right behind the other, so there is no room for what fills up to 512.
-            if (pieces.size() > 1) return result::not_implemented;
-            if (end != request.uncompressed_size) return result::invalid_destination_size;
-            request.parts = plan.parts.data();
-            plan.requests.push_back(request);
-            return result::ok;
-        }
-        // There may be padding behind the last row.
-        if (end > request.size) return result::invalid_destination_size;
-        for (std::size_t index = 0; index < pieces.size(); index++) {
-            penstock_request one = request;
-            one.size = pieces[index].bytes;
-            if (one.source) one.source = static_cast<const char *>(one.source) + pieces[index].offset;
-            else one.offset += pieces[index].offset;
-            one.parts = &plan.parts[index];
-            plan.requests.push_back(one);
-        }
+        request.parts = plan.parts.data();
+        request.part_count = static_cast<std::uint32_t>(plan.parts.size());
+        request.old_layout = image.old_layout;
+        request.new_layout = image.new_layout;
         return result::ok;
     }
 
@@ -708,7 +686,7 @@ private:
     static void Release(Pending *pending, HResult value) {
         HResult none = result::ok;
         if (value != result::ok) pending->failure.compare_exchange_strong(none, value);
-        if (--pending->rest > 0) return;
+        if (--pending->holds > 0) return;
         const HResult failure = pending->failure;
         if (failure != result::ok && failure != result::aborted) {
             pending->what.hresult = failure;
