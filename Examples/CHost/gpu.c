@@ -1,21 +1,24 @@
 #include "gpu.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char validation_layer[] = "VK_LAYER_KHRONOS_validation";
 
+// Without what `exit` takes down: other threads may be in the middle of a call to Vulkan.
+static void fail(const char *what, VkResult result) {
+    fprintf(stderr, "FAILED: %s: VkResult %d\n", what, result);
+    fflush(stdout);
+    _exit(1);
+}
+
 static void require(bool condition, const char *what) {
-    if (condition) return;
-    fprintf(stderr, "FAILED: %s\n", what);
-    exit(1);
+    if (!condition) fail(what, VK_ERROR_INITIALIZATION_FAILED);
 }
 
 static void require_success(VkResult result, const char *what) {
-    if (result == VK_SUCCESS) return;
-    fprintf(stderr, "FAILED: %s: VkResult %d\n", what, result);
-    exit(1);
+    if (result != VK_SUCCESS) fail(what, result);
 }
 #define VK(call) require_success(call, #call)
 

@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum {
     SIZE = 24 << 20,
@@ -31,16 +32,18 @@ enum turn {
     BUFFER_WAS_TAKEN = 3,    // signalled by the write: the buffer's bytes are on their way to the file
 };
 
+// At once, without what `exit` takes down: the second thread may be in the middle of a call to Vulkan.
 static void fail(const char *what) {
     fprintf(stderr, "FAILED: %s\n", what);
-    exit(1);
+    fflush(stdout);
+    _exit(1);
 }
 
 // A call that must succeed. `penstock_result_text` says what is wrong, and what to do about it.
 static void require_ok(penstock_result result, const char *what) {
     if (result == PENSTOCK_OK) return;
-    fprintf(stderr, "FAILED: %s: %s: %s\n", what, penstock_result_name(result), penstock_result_text(result));
-    exit(1);
+    fprintf(stderr, "%s: %s: %s\n", what, penstock_result_name(result), penstock_result_text(result));
+    fail(what);
 }
 #define OK(call) require_ok(call, #call)
 
