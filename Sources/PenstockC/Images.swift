@@ -36,7 +36,7 @@ extension GPUImage.Description {
 
 extension GPUImage.Part {
     fileprivate init(_ part: penstock_image_part) throws {
-        guard part.reserved == 0, let pitch = Int(exactly: part.row_pitch) else {
+        guard let pitch = Int(exactly: part.row_pitch) else {
             throw Refusal(PENSTOCK_ERROR_INVALID_ARGUMENT)
         }
         func unlessZero(_ value: UInt32) -> Int? { value == 0 ? nil : Int(value) }
@@ -45,6 +45,7 @@ extension GPUImage.Part {
         (x, y, z) = (Int(part.x), Int(part.y), Int(part.z))
         (width, height, depth) = (unlessZero(part.width), unlessZero(part.height), unlessZero(part.depth))
         rowPitch = pitch == 0 ? nil : pitch
+        gap = Int(part.gap)
     }
 }
 

@@ -101,8 +101,9 @@ public func penstock_enqueue_status(
         guard let status else { throw Refusal(PENSTOCK_ERROR_INVALID_ARGUMENT) }
         // The host keeps the word until it has been set.
         let address = UInt(bitPattern: status)
-        status.storeResult(code(PENSTOCK_PENDING))
-        try queue.mark { failure in
+        try queue.mark {
+            status.storeResult(code(PENSTOCK_PENDING))
+        } fire: { failure in
             UnsafeMutablePointer<penstock_status>(bitPattern: address)!.storeResult(result(of: failure))
             return .none
         }

@@ -23,6 +23,11 @@ extension Result where Failure == StorageError {
         if case .failure(let error) = self { error.code } else { nil }
     }
 
+    /// The error, if it has failed.
+    package var error: StorageError? {
+        if case .failure(let error) = self { error } else { nil }
+    }
+
     package var value: Success? { try? get() }
 }
 

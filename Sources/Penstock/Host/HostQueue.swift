@@ -255,12 +255,16 @@ package final class HostQueue: Sendable {
 
     /// Does something once everything enqueued before has ended; sends what has been enqueued.
     ///
-    /// - Parameter marker: See ``HostEpoch/close(_:_:)``.
+    /// - Parameters:
+    ///   - accept: Called once the marker is certain to fire, before it can.
+    ///   - marker: Called when it is reached; see ``HostEpoch/close(_:_:)``.
     package func mark(
-        _ marker: @escaping @Sendable (StorageError.Code.Kind) -> StorageError.Code.Kind
+        accept: () -> Void = {},
+        fire marker: @escaping @Sendable (StorageError.Code.Kind) -> StorageError.Code.Kind
     ) throws(StorageError) {
         let epochs: (closed: HostEpoch, next: HostEpoch)? = state.withLock { state in
             guard !state.isClosed else { return nil }
+            accept()
             send(&state)
             // Until it has fired, closing the queue waits for it too.
             outstanding.wrappingAdd(1, ordering: .relaxed)

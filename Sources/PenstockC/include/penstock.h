@@ -412,7 +412,7 @@ typedef struct penstock_image_part {
     uint32_t layer_count;  // 0: 1
     uint32_t x, y, z;
     uint32_t width, height, depth;  // 0: to the end of the level
-    uint32_t reserved;              // zero
+    uint32_t gap;                   // bytes in front of the part that are no part's; they count in the size
     uint64_t row_pitch;             // from row to row of the bytes; 0: they lie next to each other
 } penstock_image_part;
 
@@ -488,7 +488,8 @@ typedef struct penstock_request {
     penstock_buffer buffer;   // the bytes go to or come from this one; `memory` is NULL then
     uint64_t buffer_offset;
     // Of reads: how the `size` bytes of the file are encoded, and how many bytes they decode to. Anything but GDeflate is
-    // decoded in one piece, of at most 16 MiB. Such a request starts at once, and allocates.
+    // decoded in one piece: if it comes from a disk or goes to a device, of at most 16 MiB, encoded and decoded; others end
+    // with PENSTOCK_ERROR_MEMORY_LIMIT. Such a request starts at once, and allocates.
     uint32_t compression;  // PENSTOCK_COMPRESSION_…
     uint32_t reserved;     // zero
     uint64_t uncompressed_size;

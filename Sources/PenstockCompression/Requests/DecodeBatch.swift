@@ -279,9 +279,11 @@ struct DecodeBatch: Sendable {
                 stretches.append(Stretch(request: index, slice: slice, start: 0, starts: starts))
                 continue
             }
-            for start in stride(from: range.lowerBound, to: range.upperBound, by: Self.stretch) {
-                let slice = slice.part(start..<min(start + Self.stretch, range.upperBound))
-                stretches.append(Stretch(request: index, slice: slice, start: start, starts: starts))
+            var start = range.lowerBound
+            while start < range.upperBound {
+                let end = requests[index].end(ofStretchFrom: start, Self.stretch, before: range.upperBound, starts)
+                stretches.append(Stretch(request: index, slice: slice.part(start..<end), start: start, starts: starts))
+                start = end
             }
         }
         return await each(stretches.count, atOnce: Self.fillAhead) { [stretches] index in
@@ -310,13 +312,54 @@ struct DecodeBatch: Sendable {
         let manner = manner(of: request)
         var options = request.options
         if !manner.followsTask { options.priority = manner.priority }
+        var whole: WholeChunk?
         _ = try await queue.core.fill(stretch.slice, options) { memory, range throws(StorageError) in
             var parts: [DecodePart] = []
             // Staging memory is the host's own.
             request.parts(
                 for: start + range.lowerBound..<start + range.upperBound, stretch.request, at: memory, .host,
                 stretch.starts, into: &parts)
+            // Only the first and the last can be wanted in part.
+            if let last = parts.last, last.isWorthKeeping {
+                parts.removeLast()
+                try await copy(last, &whole, manner)
+            }
+            if let first = parts.first, first.isWorthKeeping {
+                parts.removeFirst()
+                try await copy(first, &whole, manner)
+            }
+            guard !parts.isEmpty else { return }
             if let failure = await decode(parts, manner).first { throw failure.error }
+        }
+    }
+
+    /// A chunk that several pieces of staging memory have their part of, decoded once for all of them.
+    private struct WholeChunk {
+        let chunk: EncodedChunk
+        let bytes: HostBuffer
+    }
+
+    private func copy(
+        _ part: DecodePart, _ whole: inout WholeChunk?, _ manner: Manner
+    ) async throws(StorageError) {
+        if whole?.chunk != part.chunk {
+            let count = part.chunk.decodedCount
+            // The one before goes first: who waits for memory must hold none.
+            whole = nil
+            let path = requests[part.request].source.path
+            let bytes = HostBuffer(
+                block: try await queue.core.take(count, from: workers.wholeChunks, path: path), count: count,
+                arena: workers.wholeChunks)
+            let all = DecodePart(
+                request: part.request, chunk: part.chunk, wanted: 0..<count, destination: bytes.storage.block.address,
+                reach: .host)
+            if let failure = await decode([all], manner).first { throw failure.error }
+            whole = WholeChunk(chunk: part.chunk, bytes: bytes)
+        }
+        guard let whole else { return }
+        try await workers.perform(1, priority: manner.followsTask ? nil : manner.priority, tag: manner.tag) { _ in
+            let source = whole.bytes.storage.block.address + part.wanted.lowerBound
+            part.destination.copyMemory(from: source, byteCount: part.wanted.count)
         }
     }
 }

@@ -23,6 +23,11 @@ struct DecodePart: @unchecked Sendable {  // the destination is one worker's at 
 
     /// Whether the decoder can write where the bytes are to go: it reads what it has written.
     var goesStraight: Bool { reach != .writeCombined && wanted.count == chunk.decodedCount }
+    /// Whether it costs less to decode the chunk elsewhere, and to copy each of its parts from there, than to decode it for
+    /// each: there will be others, as it is large.
+    var isWorthKeeping: Bool {
+        wanted.count < chunk.decodedCount && chunk.isLarge && chunk.decodedCount <= DecodingRequest.largestChunk
+    }
     /// Whether the bytes in the file are what is wanted, and the kernel can put them where they are to go.
     var isPlain: Bool { reach == .host && chunk.isStored && wanted.count == chunk.decodedCount }
 }
@@ -105,7 +110,22 @@ struct ChunkStarts: Sendable {
     }
 }
 
+extension EncodedChunk {
+    /// Not to be decoded twice.
+    fileprivate var isLarge: Bool { !isStored && decodedCount > 128 << 10 }
+}
+
 extension DecodingRequest {
+    /// Where a stretch of the destination ends that is to have about so many bytes: not within a large chunk.
+    func end(ofStretchFrom start: Int, _ count: Int, before upperBound: Int, _ starts: ChunkStarts) -> Int {
+        guard upperBound - start > count else { return upperBound }
+        let end = start + count
+        let place = starts.place(of: range.lowerBound + end)
+        guard place < chunks.count, chunks[place].isLarge else { return end }
+        let chunkStart = starts[place] - range.lowerBound
+        return chunkStart == end ? end : min(chunkStart + chunks[place].decodedCount, upperBound)
+    }
+
     /// The largest chunk, encoded or decoded, that can be had in part or comes from a disk: what a worker, or the landing
     /// memory, can be asked for.
     static let largestChunk = CodecWorkers.landingLimit / 2

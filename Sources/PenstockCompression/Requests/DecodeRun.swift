@@ -117,6 +117,11 @@ final class DecodeRun: PartedWork, @unchecked Sendable {  // outcomes have one w
         }
         let encoded = UnsafeRawBufferPointer(rebasing: bytes[start..<start + part.chunk.count])
         try request.check(encoded, of: part.chunk)
+        guard part.isPossible else {
+            throw request.error(
+                .memoryLimit, at: part.chunk,
+                "parts can be had of chunks of \(DecodingRequest.largestChunk) bytes at most; encode smaller ones")
+        }
         do throws(CodecError) {
             try part.decode(encoded, request.codec, scratch)
         } catch {
@@ -133,6 +138,11 @@ extension DecodingRequest {
 }
 
 extension DecodePart {
+    /// Whether a worker can have as much memory as the chunk needs.
+    fileprivate var isPossible: Bool {
+        chunk.isStored || goesStraight || chunk.decodedCount <= DecodingRequest.largestChunk
+    }
+
     /// Puts what is wanted of the chunk where it goes.
     fileprivate func decode(
         _ encoded: UnsafeRawBufferPointer, _ codec: any Codec, _ scratch: borrowing WorkerScratch
@@ -145,10 +155,6 @@ extension DecodePart {
         } else if goesStraight {
             try codec.decode(encoded, into: UnsafeMutableRawBufferPointer(start: destination, count: wanted.count))
         } else {
-            guard chunk.decodedCount <= DecodingRequest.largestChunk else {
-                throw CodecError(
-                    .notSupported, "Parts can be had of chunks of \(DecodingRequest.largestChunk) bytes at most")
-            }
             let result = scratch.decoded.withBytes(chunk.decodedCount) { bytes in
                 Result { () throws(CodecError) in
                     try codec.decode(encoded, into: bytes)

@@ -27,6 +27,8 @@ package final class CodecWorkers: QueueCompanion, @unchecked Sendable {  // `sta
     let chooser: DecodingChooser
     /// Where chunks land that are not in the page cache.
     let landing: SlabArena
+    /// Chunks that are decoded as a whole to be copied in parts. Not where they land: who has one of these waits for that.
+    let wholeChunks: SlabArena
     /// How many threads there are at most.
     package let width: Int
     private let name: String
@@ -39,6 +41,7 @@ package final class CodecWorkers: QueueCompanion, @unchecked Sendable {  // `sta
     package init(width: Int, name: String, hooks: ThreadHooks? = nil, slabSource: SlabSource = .mappings) {
         self.hooks = hooks
         landing = SlabArena(limit: Self.landingLimit, source: slabSource)
+        wholeChunks = SlabArena(limit: Self.landingLimit, source: slabSource)
         self.width = max(1, width)
         chooser = DecodingChooser(width: max(1, width))
         self.name = name

@@ -27,7 +27,7 @@ extension ImageCopy {
     ///
     /// Few regions: for each part at most the rest of a slice, the whole slices after it, and the first rows of another.
     /// Each may go into one `vkCmdCopyBufferToImage2` or `vkCmdCopyImageToBuffer2` with all others of the request. Bytes
-    /// of padding between rows are neither read nor written by the copies.
+    /// of padding between rows and of gaps between parts are neither read nor written by the copies.
     ///
     /// - Parameters:
     ///   - start: The piece's first byte.
@@ -41,6 +41,7 @@ extension ImageCopy {
         precondition(stagingOffset >= 0 && stagingOffset % offsetAlignment == 0)
         _ = walk(from: start, to: end(from: start, count: count), lastRowMayLackPadding: true) {
             part, slices, rows, position in
+            guard !part.isGap else { return }
             body(
                 part.region(
                     slices: slices, rows: rows, block: block, bufferOffset: stagingOffset + (position - start)))

@@ -3,7 +3,7 @@ import CVulkan
 /// What one request moves between a run of bytes and an image: an ordered list of parts of the image.
 ///
 /// In the bytes, parts follow one another; in a part, its layers; in a layer, its slices; in a slice, its rows of texel
-/// blocks, each `rowPitch` bytes after the one before. **Every row takes up its whole pitch, except for the very last row
+/// blocks, each `rowPitch` bytes after the one before. A part may begin some bytes after the one before. **Every row takes up its whole pitch, except for the very last row
 /// of the request,** which has only the bytes of its blocks: a file may end there.
 ///
 /// A request is transferred in pieces; see ``pieceLength(at:limit:)`` and ``regions(from:count:stagingOffset:_:)``.
@@ -19,10 +19,12 @@ package struct ImageCopy: Sendable {
         package var extent: TexelExtent
         /// Bytes from one row of blocks in the source to the next; nil if they follow one another without a gap.
         package var rowPitch: Int?
+        /// Bytes in front of the part that are nobody's.
+        package var gap: Int
 
         package init(
             mip: Int, firstLayer: Int = 0, layerCount: Int = 1, offset: TexelOffset = .zero, extent: TexelExtent,
-            rowPitch: Int? = nil
+            rowPitch: Int? = nil, gap: Int = 0
         ) {
             self.mip = mip
             self.firstLayer = firstLayer
@@ -30,6 +32,7 @@ package struct ImageCopy: Sendable {
             self.offset = offset
             self.extent = extent
             self.rowPitch = rowPitch
+            self.gap = gap
         }
     }
 
@@ -64,6 +67,12 @@ package struct ImageCopy: Sendable {
         for (index, part) in parts.enumerated() {
             do throws(ImageCopyProblem.Reason) {
                 try part.check(in: shape, rules: rules)
+                if part.gap > 0 {
+                    let gap = try PlacedPart(gapBefore: part, at: end)
+                    placed.append(gap)
+                    end = gap.end
+                    largestUnit = max(largestUnit, gap.unitBytes)
+                }
                 let place = try PlacedPart(part, at: end, shape: shape, rules: rules)
                 placed.append(place)
                 end = place.end

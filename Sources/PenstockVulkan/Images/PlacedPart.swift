@@ -3,9 +3,11 @@ import CVulkan
 /// A part of a request that has been checked, and where its bytes are.
 ///
 /// A *slice* is one layer of the part, or one slice of the depth of a 3D image, which has only one layer: to the copying
-/// they are the same. A *row* is a row of texel blocks.
+/// they are the same. A *row* is a row of texel blocks. A gap in front of a part is placed like one, of a single row.
 struct PlacedPart: Sendable {
     let part: ImageCopy.Part
+    /// It is the gap before the part.
+    let isGap: Bool
     /// The part's first byte in the request.
     let start: Int
     let rowPitch: Int
@@ -51,9 +53,21 @@ struct PlacedPart: Sendable {
             rowStep = blocks.height
         }
         self.part = part
+        isGap = false
         self.start = start
         let end = rowPitch.timesOrNil(rows)?.timesOrNil(slices)?.plusOrNil(start)
         guard end != nil else { throw .tooManyBytes }
+    }
+
+    /// The bytes in front of a part.
+    init(gapBefore part: ImageCopy.Part, at start: Int) throws(ImageCopyProblem.Reason) {
+        guard part.gap.plusOrNil(start) != nil else { throw .tooManyBytes }
+        self.part = part
+        isGap = true
+        self.start = start
+        (rowPitch, rows, slices) = (part.gap, 1, 1)
+        (rowStep, sliceStep) = (1, 1)
+        (padding, bufferRowLength) = (0, 0)
     }
 
     /// How many of `available` slices, from one on that can be the first of a region, are whole units.

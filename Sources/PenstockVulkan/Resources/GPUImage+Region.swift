@@ -48,6 +48,8 @@ extension GPUImage {
         /// Bytes from one row of blocks in the file to the next; nil: they follow one another without a gap. The very last
         /// row of a request has no gap behind it.
         public var rowPitch: Int?
+        /// Bytes in the file between the end of the part before, its last row's pitch included, and this one.
+        public var gap = 0
 
         /// A whole mip level of some layers; change the properties for less.
         public init(mip: Int = 0, layers: Range<Int> = 0..<1) {
@@ -151,7 +153,7 @@ extension GPUImage.Part {
             offset: TexelOffset(x: x, y: y, z: z),
             extent: TexelExtent(
                 width: width ?? level.width &- x, height: height ?? level.height &- y, depth: depth ?? level.depth &- z),
-            rowPitch: rowPitch)
+            rowPitch: rowPitch, gap: gap)
     }
 }
 
@@ -170,7 +172,7 @@ extension GPUImage.Region {
     var ranges: [VkImageSubresourceRange] {
         guard let copy = copy.success else { return [] }
         var layers: [Int: Set<Int>] = [:]
-        for placed in copy.parts {
+        for placed in copy.parts where !placed.isGap {
             layers[placed.part.mip, default: []].formUnion(
                 placed.part.firstLayer..<placed.part.firstLayer + placed.part.layerCount)
         }

@@ -31,7 +31,8 @@ struct ImageBatch {
 
     /// Records the copies, and forgets them.
     mutating func record(into buffer: VkCommandBuffer, intoDevice: Bool, _ functions: DeviceFunctions) {
-        for group in groups {
+        // A piece may be nothing but a gap.
+        for group in groups where !group.regions.isEmpty {
             group.regions.withUnsafeBufferPointer { regions in
                 if intoDevice {
                     var info = VkCopyBufferToImageInfo2()

@@ -46,6 +46,9 @@ import Testing
         #expect(try reason(changed { $0.rowPitch = 40 }) == .rowPitchNotBlocks(40, blockBytes: 16))
         #expect(try reason(changed { $0.rowPitch = 1 << 31 }) == .rowPitchTooLarge(1 << 31))
         #expect(try reason(changed { $0.rowPitch = 48 }) == nil)
+        #expect(try reason(changed { $0.gap = -1 }) == .gap(-1))
+        #expect(try reason(changed { $0.gap = .max }) == .tooManyBytes)
+        #expect(try reason(changed { $0.gap = 512 }) == nil)
 
         let coarse = TransferRules(granularity: TexelExtent(width: 4, height: 4))
         #expect(try reason(part, rules: coarse) == .granularity(.x, offset: 0, extent: 8, unit: 16))

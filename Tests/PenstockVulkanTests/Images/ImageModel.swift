@@ -32,6 +32,10 @@ struct ImageModel {
             let columns = up(part.extent.width, block.width)
             let height = up(part.extent.height, block.height)
             let depth = up(part.extent.depth, block.depth)
+            if part.gap > 0 {
+                cuts.insert(position)
+                position += part.gap
+            }
             let pitch = part.rowPitch ?? columns * block.byteCount
             for layer in part.firstLayer..<part.firstLayer + part.layerCount {
                 for z in 0..<depth {

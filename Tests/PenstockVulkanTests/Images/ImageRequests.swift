@@ -71,7 +71,8 @@ struct ImageRequest: CustomStringConvertible {
                 mip: mip, firstLayer: firstLayer, layerCount: layerCount,
                 offset: TexelOffset(x: x.offset, y: y.offset, z: z.offset),
                 extent: TexelExtent(width: x.extent, height: y.extent, depth: z.extent),
-                rowPitch: random.chance(50) ? nil : tight + shape.block.byteCount * random.below(4))
+                rowPitch: random.chance(50) ? nil : tight + shape.block.byteCount * random.below(4),
+                gap: random.chance(20) ? 1 + random.below(600) : 0)
         }
         guard let granularity = rules.granularity, random.chance(30) else { return [part(x)] }
         let cut = granularity.width * shape.block.width

@@ -1,6 +1,7 @@
 import Penstock
 import PenstockCompression
 import PenstockVulkan
+import Synchronization
 import TestSupport
 import Testing
 
@@ -90,6 +91,60 @@ extension DevicesInTurn {
                     #expect(results[chunks.count].code == .invalidRange)
                     #expect(results[chunks.count + 1].code == .malformedData)
                     #expect(try await contents(buffer[...], queue) == bytes)
+                }
+            }
+        }
+
+        /// Zstandard that counts.
+        private struct Counting: Codec {
+            final class Count: Sendable { let decoded = Atomic<Int>(0) }
+
+            let count = Count()
+            private let codec = Zstd()
+            var identifier: CodecIdentifier { codec.identifier }
+            var chunkSize: Int { codec.chunkSize }
+
+            func bound(of byteCount: Int) -> Int { codec.bound(of: byteCount) }
+            func encode(_ source: RawSpan, into destination: inout MutableRawSpan) throws(CodecError) -> Int {
+                try codec.encode(source, into: &destination)
+            }
+            func decode(_ source: RawSpan, into destination: inout MutableRawSpan) throws(CodecError) {
+                count.decoded.add(1, ordering: .relaxed)
+                try codec.decode(source, into: &destination)
+            }
+        }
+
+        @Test(arguments: Way.allCases, [200_000, 300_000, 3 << 20])
+        func aLargeChunkIsDecodedOnce(_ way: Way, _ chunkSize: Int) async throws {
+            try await withValidatedDevice(way.configure) { device in
+                try await withStorageQueue { queue in
+                    let codec = Counting()
+                    let bytes = sample(10_000_000)
+                    let host = try await queue.allocate(byteCount: bytes.count)
+                    host.withUnsafeMutableBytes { $0.copyBytes(from: bytes) }
+                    let file = try await queue.open(directory["large"], [.readWrite, .create])
+                    let chunks = try await queue.write(host[...], to: file, encoding: codec, chunkSize: chunkSize)
+                    let buffer = try device.makeBuffer(byteCount: bytes.count)
+                    for isCold in [false, true] {
+                        if isCold { dropFromCache(file.path) }
+                        let before = codec.count.decoded.load(ordering: .relaxed)
+                        try await queue.read(from: file, chunks: chunks, into: buffer[...], decoding: codec)
+                        #expect(codec.count.decoded.load(ordering: .relaxed) - before == chunks.count)
+                        #expect(try await contents(buffer[...], queue) == bytes)
+                    }
+                    // Parts of it, and damage.
+                    for range in [1..<2_999_999, 5_000_000..<9_999_999] {
+                        let slice = buffer[range]
+                        try await FilePattern(3).fill(buffer[...], queue)
+                        try await queue.read(
+                            from: file, chunks: chunks, range: range, into: slice, decoding: codec)
+                        #expect(try await contents(slice, queue) == Array(bytes[range]))
+                    }
+                    var damaged = chunks
+                    damaged[damaged.count / 2].count -= 1
+                    await expectFailure(.malformedData) {
+                        try await queue.read(from: file, chunks: damaged, into: buffer[...], decoding: codec)
+                    }
                 }
             }
         }

@@ -241,6 +241,50 @@ extension DevicesInTurn {
             }
         }
 
+        @Test func levelsMayLieAtMultiplesAsDirect3DHasThem() async throws {
+            // D3D12_TEXTURE_DATA_PITCH_ALIGNMENT and D3D12_TEXTURE_DATA_PLACEMENT_ALIGNMENT.
+            let (pitchAlignment, placement) = (256, 512)
+            func up(_ number: Int, _ multiple: Int) -> Int { (number + multiple - 1) / multiple * multiple }
+            try await withValidatedDevice { device in
+                try await withStorageQueue { queue in
+                    let (width, height, levels) = (100, 61, 7)
+                    let image = try device.makeImage(
+                        .init(format: Self.rgba8, width: width, height: height, mipLevels: levels))
+                    let file = try await queue.open(directory.make("levels", count: 1 << 18))
+                    var parts: [GPUImage.Part] = []
+                    var rows: [Range<Int>] = []
+                    var end = 0
+                    for mip in 0..<levels {
+                        let rowBytes = max(1, width >> mip) * 4
+                        var part = GPUImage.Part(mip: mip)
+                        part.rowPitch = up(rowBytes, pitchAlignment)
+                        let start = up(end, placement)
+                        part.gap = start - end
+                        parts.append(part)
+                        for row in 0..<max(1, height >> mip) {
+                            let first = start + row * part.rowPitch!
+                            rows.append(first..<first + rowBytes)
+                            end = first + part.rowPitch!
+                        }
+                    }
+                    #expect(parts.contains { $0.gap > 0 })
+                    let region = image.parts(parts, from: .undefined, to: .shaderReadOnly)
+                    #expect(region.count == rows.last!.upperBound)
+                    try await queue.read(from: file, at: 77, into: region)
+                    let bytes = FilePattern().bytes(77..<77 + region.count)
+                    let all = try await contents(
+                        image.whole(from: .shaderReadOnly, to: .shaderReadOnly), queue, "all")
+                    #expect(all.host == rows.flatMap { bytes[$0] })
+                    // What is nobody's is written as zeros.
+                    let back = try await contents(
+                        image.parts(parts, from: .shaderReadOnly, to: .shaderReadOnly), queue, "back")
+                    var expected = [UInt8](repeating: 0, count: region.count)
+                    for row in rows { expected.replaceSubrange(row, with: bytes[row]) }
+                    #expect(back.file == expected && back.host == expected)
+                }
+            }
+        }
+
         @Test func boxOfAVolumeKeepsItsSlices() async throws {
             try await withValidatedDevice { device in
                 try await withStorageQueue { queue in
