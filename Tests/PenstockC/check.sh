@@ -103,6 +103,9 @@ on_a_device hooks
 echo "=== Images"
 on_a_device images
 
+echo "=== A driver that fails"
+on_a_device lost
+
 echo "=== Closing at any moment"
 on_a_device closing
 # Once more without the layers, which hide whether memory grows.

@@ -131,13 +131,13 @@ static void boxes_with_rows_apart(void) {
     OK(penstock_image_size(image.adopted, &size));
     penstock_request request = image_request(PENSTOCK_READ, &image, 0, size);
     OK(result_of(queue, &request));
-    // Two levels, layers and boxes in one request, with rows of their own lengths.
+    // Three levels, some layers and boxes in one request, with rows of their own lengths, and a gap in front of the last.
     const penstock_image_part parts[] = {
         {.mip = 0, .first_layer = 1, .layer_count = 2, .x = 7, .y = 9, .width = 20, .height = 5, .row_pitch = 256},
         {.mip = 2, .first_layer = 3, .row_pitch = 100},
-        {.mip = 1, .first_layer = 0, .x = 31, .y = 31},
+        {.mip = 1, .first_layer = 0, .x = 31, .y = 31, .gap = 412},
     };
-    const uint64_t starts[] = {0, 2 * 5 * 256, 2 * 5 * 256 + 16 * 100};
+    const uint64_t starts[] = {0, 2 * 5 * 256, 2 * 5 * 256 + 16 * 100 + 412};
     const uint64_t total = starts[2] + 4, from = 5000;
     for (int is_from_memory = 0; is_from_memory < 2; is_from_memory++) {
         static unsigned char source[8192];
@@ -181,7 +181,7 @@ static void boxes_with_rows_apart(void) {
         // Out again, with rows next to each other.
         penstock_image_part tight[3];
         memcpy(tight, parts, sizeof parts);
-        for (int part = 0; part < 3; part++) tight[part].row_pitch = 0;
+        for (int part = 0; part < 3; part++) tight[part].row_pitch = tight[part].gap = 0;
         request = image_request(PENSTOCK_WRITE, &image, 0, 2 * 5 * 80 + 16 * 64 + 4);
         request.parts = tight;
         request.part_count = 3;
@@ -215,15 +215,16 @@ static void boxes_with_rows_apart(void) {
         {{.row_pitch = 1ull << 40}, 64},
         {{0}, 64 * 64 * 4 - 1},
         {{0}, 64 * 64 * 4 + 1},
+        {{.gap = 16}, 64 * 64 * 4},
+        {{.gap = UINT32_MAX}, 64 * 64 * 4},
     };
     for (size_t index = 0; index < sizeof bad / sizeof *bad; index++) {
         request = image_request(PENSTOCK_READ, &image, 0, bad[index].size);
         request.parts = &bad[index].part;
         request.part_count = 1;
         const penstock_result result = penstock_enqueue(queue, &request, 1, NULL);
-        if (result != PENSTOCK_ERROR_INVALID_RANGE && result != PENSTOCK_ERROR_INVALID_ARGUMENT)
-            fprintf(stderr, "part %zu: %s\n", index, penstock_result_name(result));
-        CHECK(result == PENSTOCK_ERROR_INVALID_RANGE || result == PENSTOCK_ERROR_INVALID_ARGUMENT);
+        CHECK(result == PENSTOCK_ERROR_INVALID_RANGE || result == PENSTOCK_ERROR_INVALID_ARGUMENT ||
+              result == PENSTOCK_ERROR_NOT_SUPPORTED);
     }
     // Two boxes with a texel in common: which of them would it be?
     const penstock_image_part twice[] = {{.width = 8, .height = 8}, {.x = 7, .y = 7, .width = 8, .height = 8}};
