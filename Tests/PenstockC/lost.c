@@ -20,7 +20,11 @@ static PFN_vkQueueSubmit2 real_submit;
 static PFN_vkGetDeviceProcAddr real_device_loader;
 
 static VkResult VKAPI_CALL submit(VkQueue queue, uint32_t count, const VkSubmitInfo2 *infos, VkFence fence) {
-    if (submits++ >= submits_that_work) return refusal;
+    if (submits++ >= submits_that_work) {
+        // What is lost has nothing in flight any more.
+        if (refusal == VK_ERROR_DEVICE_LOST) VK(gpu.DeviceWaitIdle(gpu.device));
+        return refusal;
+    }
     return real_submit(queue, count, infos, fence);
 }
 
