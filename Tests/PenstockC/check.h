@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <penstock.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,6 +88,15 @@ static inline int count_entries(const char *folder) {
     while (readdir(directory)) count++;
     closedir(directory);
     return count;
+}
+
+// Until there are so many. A thread that has been joined may be listed a moment longer.
+static inline void await_entries(const char *folder, int expected) {
+    const uint64_t start = now_ns();
+    while (count_entries(folder) != expected) {
+        CHECK(now_ns() - start < 5000000000u);
+        sched_yield();
+    }
 }
 
 // A runtime with nothing special about it but its driver, PENSTOCK_DRIVER_…

@@ -6,7 +6,6 @@
 #include "gpu.h"
 
 #include <malloc.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <sys/eventfd.h>
 
@@ -260,15 +259,6 @@ static void one_round(uint32_t driver, int dispatches) {
 }
 
 // ---- Nothing is left
-
-// A thread that has been joined may be listed a moment longer.
-static void await_entries(const char *where, int expected) {
-    const uint64_t start = now_ns();
-    while (count_entries(where) != expected) {
-        CHECK(now_ns() - start < 5000000000);
-        sched_yield();
-    }
-}
 
 static void nothing_grows(uint32_t driver) {
     size_t before = 0;

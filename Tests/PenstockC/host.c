@@ -758,7 +758,7 @@ int main(int count_of_arguments, char **arguments) {
                    (double)(now_ns() - start) / 1e6);
             fflush(stdout);
             // Nothing is left of a runtime that has been closed.
-            CHECK(count_entries("/proc/self/task") == threads);
+            await_entries("/proc/self/task", threads);
             CHECK(count_entries("/proc/self/fd") == descriptors);
         }
     }

@@ -4,7 +4,6 @@
 #include "encoders.h"
 
 #include <pthread.h>
-#include <sched.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <sys/eventfd.h>
