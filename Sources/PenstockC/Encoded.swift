@@ -67,7 +67,7 @@ extension HostedQueue {
     func enqueueDecoded(_ request: penstock_request, _ payload: HostRequest.Payload) throws -> Bool {
         // Writing compresses nothing.
         guard request.operation == UInt32(PENSTOCK_READ) else { throw Refusal(PENSTOCK_ERROR_NOT_SUPPORTED) }
-        let piece = try piece(of: request)
+        let (piece, file) = try piece(of: request)
         let codec = try runtime.codecs.codec(for: request)
         let place = try taskPlace(of: request, size: codec == nil ? request.size : request.uncompressed_size)
         let (priority, tag, deadline) = (queue.configuration.priority, request.tag, request.deadline)
@@ -78,11 +78,13 @@ extension HostedQueue {
         return try queue.enqueue(head) {
             status?.storeResult(code(PENSTOCK_PENDING))
         } perform: { () throws(StorageError) in
-            try await storage.read(piece, into: place, codec, priority, deadline, tag)
+            defer { withExtendedLifetime(file) {} }
+            return try await storage.read(piece, into: place, codec, priority, deadline, tag)
         }
     }
 
-    private func piece(of request: penstock_request) throws -> EncodedPiece {
+    /// What is to be decoded, and what must not be closed meanwhile.
+    private func piece(of request: penstock_request) throws -> (EncodedPiece, HostedFile?) {
         guard let count = Int(exactly: request.size), request.offset <= UInt64(Int64.max) - UInt64(count) else {
             throw Refusal(PENSTOCK_ERROR_INVALID_RANGE)
         }
@@ -91,10 +93,11 @@ extension HostedQueue {
             guard request.file.id == 0, request.offset == 0 else { throw Refusal(PENSTOCK_ERROR_INVALID_ARGUMENT) }
             try check(source, count)
             // Only read.
-            return .memory(HostBuffer(borrowing: UnsafeMutableRawPointer(mutating: source), count: count)[...])
+            let bytes = HostBuffer(borrowing: UnsafeMutableRawPointer(mutating: source), count: count)
+            return (.memory(bytes[...]), nil)
         }
-        guard let file = Handles.files.find(request.file.id)?.file else { throw Refusal(PENSTOCK_ERROR_INVALID_HANDLE) }
-        return .file(file, request.offset, count: count)
+        guard let hosted = Handles.files.find(request.file.id) else { throw Refusal(PENSTOCK_ERROR_INVALID_HANDLE) }
+        return (.file(hosted.file, request.offset, count: count), hosted)
     }
 
     private func taskPlace(of request: penstock_request, size: UInt64) throws -> DecodingRequest.Place {

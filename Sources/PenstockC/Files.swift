@@ -6,7 +6,8 @@ import Glibc
 import Penstock
 import SystemPackage
 
-/// What a `penstock_file` stands for.
+/// What a `penstock_file` stands for: closed when nobody has it any more, neither the host, nor a request that reads it in
+/// several steps.
 final class HostedFile: Sendable {
     let file: StorageFile
     let runtime: Runtime
@@ -15,6 +16,8 @@ final class HostedFile: Sendable {
         self.file = file
         self.runtime = runtime
     }
+
+    deinit { file.closeLater() }
 }
 
 private func caching(_ number: UInt32) throws -> StorageFile.Caching {
@@ -87,6 +90,5 @@ public func penstock_file_close(_ file: penstock_file) -> penstock_result {
     answer {
         guard let hosted = Handles.files.remove(file.id) else { throw Refusal(PENSTOCK_ERROR_INVALID_HANDLE) }
         hosted.runtime.forget(file: file.id)
-        hosted.file.closeLater()
     }
 }

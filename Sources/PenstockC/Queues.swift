@@ -45,7 +45,9 @@ final class HostedQueue: Sendable {
         switch Int(options.when_full) {
         case Int(PENSTOCK_WHEN_FULL_BLOCK): configuration.whenFull = .block
         case Int(PENSTOCK_WHEN_FULL_REFUSE): configuration.whenFull = .refuse
-        case Int(PENSTOCK_WHEN_FULL_GROW): configuration.whenFull = .grow(limit: Int(options.capacity_limit))
+        case Int(PENSTOCK_WHEN_FULL_GROW):
+            let limit = options.capacity_limit == 0 ? HostQueue.largestCapacity : Int(options.capacity_limit)
+            configuration.whenFull = .grow(limit: limit)
         default: throw Refusal(PENSTOCK_ERROR_INVALID_ARGUMENT)
         }
         configuration.dispatch = runtime.dispatch
@@ -148,7 +150,7 @@ public func penstock_queue_close(_ queue: penstock_queue) -> penstock_result {
     answer {
         guard let hosted = Handles.queues.remove(queue.id) else { throw Refusal(PENSTOCK_ERROR_INVALID_HANDLE) }
         hosted.queue.close()
-        hosted.runtime.forget(hosted, queue.id)
+        hosted.runtime.forgetClosedQueues()
     }
 }
 
@@ -161,7 +163,7 @@ public func penstock_queue_query(
         var values = penstock_queue_info()
         values.slots = UInt32(status.slots)
         values.slots_free = UInt32(status.slotsFree)
-        values.bytes_pending = UInt64(status.bytesPending)
+        values.bytes_pending = status.bytesPending
         values.completed = status.completed
         values.failed = status.failed
         try store(values, to: info)

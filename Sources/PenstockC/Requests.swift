@@ -71,7 +71,9 @@ public func penstock_enqueue(
     defer { accepted?.pointee = done }
     return answer {
         let queue = try HostedQueue.find(queue)
-        guard count > 0 else { return }
+        guard count != 0 else { return }
+        // More than there can be arrive as fewer than none.
+        guard count > 0 else { throw Refusal(PENSTOCK_ERROR_INVALID_ARGUMENT) }
         guard let requests else { throw Refusal(PENSTOCK_ERROR_INVALID_ARGUMENT) }
         let stride = requests.pointee.struct_size
         var next = UnsafeRawPointer(requests)
@@ -121,7 +123,9 @@ public func penstock_enqueue_event(_ queue: penstock_queue, _ event: Int32) -> p
         }
         do {
             try queue.mark { failure in
-                _ = linux_eventfd_signal(own)
+                // One that is full already says enough; to write would wait for whoever reads it.
+                var state = pollfd(fd: own, events: Int16(POLLOUT), revents: 0)
+                if poll(&state, 1, 0) == 1, state.revents & Int16(POLLOUT) != 0 { _ = linux_eventfd_signal(own) }
                 _ = linux_close(own)
                 return failure
             }

@@ -9,10 +9,9 @@ import SystemPackage
 /// What a `penstock_runtime` stands for.
 final class Runtime: Sendable {
     private struct Children {
-        var queues: Set<UInt64> = []
+        /// Those too that are being closed, and may have more to report.
+        var queues: [UInt64: HostedQueue] = [:]
         var files: Set<UInt64> = []
-        /// Queues that were closed in a callback, and may have more to report.
-        var ending: [HostedQueue] = []
         var isClosed = false
     }
 
@@ -67,19 +66,27 @@ final class Runtime: Sendable {
 
     func adopt(_ queue: HostedQueue) throws -> UInt64 {
         let id = Handles.queues.insert(queue)
-        try adopt(id, \.queues) { _ = Handles.queues.remove(id) }
+        try adopt {
+            $0.queues[id] = queue
+        } else: {
+            _ = Handles.queues.remove(id)
+        }
         return id
     }
 
     func adopt(_ file: HostedFile) throws -> UInt64 {
         let id = Handles.files.insert(file)
-        try adopt(id, \.files) { _ = Handles.files.remove(id) }
+        try adopt {
+            $0.files.insert(id)
+        } else: {
+            _ = Handles.files.remove(id)
+        }
         return id
     }
 
-    private func adopt(_ id: UInt64, _ list: WritableKeyPath<Children, Set<UInt64>>, else undo: () -> Void) throws {
+    private func adopt(_ add: (inout Children) -> Void, else undo: () -> Void) throws {
         let isOpen = children.withLock { children in
-            if !children.isClosed { children[keyPath: list].insert(id) }
+            if !children.isClosed { add(&children) }
             return !children.isClosed
         }
         guard isOpen else {
@@ -88,17 +95,21 @@ final class Runtime: Sendable {
         }
     }
 
-    func forget(_ queue: HostedQueue, _ id: UInt64) {
+    /// Lets go of queues that have been closed and have nothing left to report: closing one in a callback does not wait.
+    func forgetClosedQueues() {
         children.withLock { children in
-            children.queues.remove(id)
-            children.ending.removeAll { $0.queue.isIdle }
-            if !queue.queue.isIdle, !children.isClosed { children.ending.append(queue) }
+            for (id, queue) in children.queues where queue.queue.isOver { children.queues[id] = nil }
         }
     }
 
     func forget(file id: UInt64) { children.withLock { _ = $0.files.remove(id) } }
 
-    var counts: (queues: Int, files: Int) { children.withLock { ($0.queues.count, $0.files.count) } }
+    /// How many are open.
+    var counts: (queues: Int, files: Int) {
+        children.withLock { children in
+            (children.queues.keys.count { Handles.queues.find($0) != nil }, children.files.count)
+        }
+    }
 
     /// Logs why a call has been refused, in more words than its result has.
     func logging<Value>(_ context: @autoclosure () -> String = "", _ body: () throws -> Value) throws -> Value {
@@ -120,9 +131,12 @@ final class Runtime: Sendable {
             }
             return children
         }
-        for id in left.queues { Handles.queues.remove(id)?.queue.close() }
-        for queue in left.ending { queue.queue.close() }
-        for id in left.files { Handles.files.remove(id)?.file.closeLater() }
+        for (id, queue) in left.queues {
+            _ = Handles.queues.remove(id)
+            // Waits, even if another thread has begun.
+            queue.queue.close()
+        }
+        for id in left.files { _ = Handles.files.remove(id) }
         queue.core.shutdownBlocking()
         // Of queues that were closed in a callback, and so did not wait.
         dispatch?.close()

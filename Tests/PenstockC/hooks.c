@@ -70,6 +70,17 @@ static void give(void *user_data, void *block, size_t size) {
     munmap(block, size);
 }
 
+// What has become of a request, whether it was refused or has failed.
+static penstock_result result_if_accepted(penstock_queue queue, const penstock_request *original) {
+    penstock_status status;
+    penstock_request request = *original;
+    request.status = &status;
+    const penstock_result refused = penstock_enqueue(queue, &request, 1, NULL);
+    if (refused != PENSTOCK_OK) return refused;
+    OK(penstock_wait(queue, UINT64_MAX));
+    return penstock_status_load(&status);
+}
+
 // Requests of every kind. Each either succeeds or says that there was no memory. How many did not succeed?
 enum { KINDS = 6 };
 static int read_all_kinds(penstock_runtime runtime) {
@@ -96,12 +107,12 @@ static int read_all_kinds(penstock_runtime runtime) {
             request.operation = PENSTOCK_WRITE;
             request.file = out;
         }
-        const penstock_completion completion = perform(queue, &request);
-        if (completion.result == PENSTOCK_ERROR_OUT_OF_MEMORY) {
+        const penstock_result result = result_if_accepted(queue, &request);
+        if (result == PENSTOCK_ERROR_OUT_OF_MEMORY) {
             failed++;
             continue;
         }
-        OK(completion.result);
+        OK(result);
         if (kind < 2) CHECK(matches(memory, 77, SIZE - 77));
         if (kind == 2 || kind == 3) CHECK(memcmp(memory, plain, PLAIN) == 0);
     }
@@ -123,7 +134,41 @@ static void memory_comes_from_the_host(uint32_t driver) {
     OK(penstock_runtime_create(&options, &runtime));
     CHECK(read_all_kinds(runtime) == 0);
     OK(penstock_runtime_close(runtime));
-    CHECK(taken > 0 && live == 0);
+    const int needed = taken;
+    CHECK(needed > 0 && live == 0);
+
+    // None at all: what does not need any goes on.
+    live = taken = refuse_from = 0;
+    refuse_to = INT32_MAX;
+    penstock_result result = penstock_runtime_create(&options, &runtime);
+    if (result == PENSTOCK_OK) {
+        const int failed = read_all_kinds(runtime);
+        CHECK(failed > 0 && failed < KINDS);
+        // And when there is some again, everything does.
+        refuse_to = 0;
+        CHECK(read_all_kinds(runtime) == 0);
+        OK(penstock_runtime_close(runtime));
+    } else {
+        EXPECT(PENSTOCK_ERROR_OUT_OF_MEMORY, result);
+    }
+    CHECK(live == 0);
+
+    // One is missing, wherever.
+    for (int missing = 0; missing < needed + 2; missing++) {
+        live = taken = 0;
+        refuse_from = missing;
+        refuse_to = missing + 1;
+        result = penstock_runtime_create(&options, &runtime);
+        if (result == PENSTOCK_OK) {
+            read_all_kinds(runtime);
+            CHECK(read_all_kinds(runtime) == 0);
+            OK(penstock_runtime_close(runtime));
+        } else {
+            EXPECT(PENSTOCK_ERROR_OUT_OF_MEMORY, result);
+        }
+        CHECK(live == 0);
+    }
+    refuse_from = refuse_to = 0;
 
     options.deallocate = NULL;
     EXPECT(PENSTOCK_ERROR_INVALID_ARGUMENT, penstock_runtime_create(&options, &runtime));

@@ -62,9 +62,9 @@ extension Engine {
         isWaitingForStaging[sink] = true
         let staging = sinks[sink].staging
         let loop = loop
-        _ = staging.whenAvailable(stagingWanted) { block in
+        _ = staging.whenAvailable(stagingWanted) { grant in
             // Whoever returned the memory calls this, on whatever thread.
-            if let block { staging.release(block) }
+            if let block = grant.block { staging.release(block) }
             loop.send(Errand({ $0.stagingIsBack(sink) }, refused: {}))
         }
     }

@@ -76,16 +76,19 @@ final class LoadOperation: InboxMessage, @unchecked Sendable {  // after `send`,
         let wait = MemoryWait()
         self.wait = wait
         let core = core
-        wait.begin(in: core.arena, size) { [self] block in
+        wait.begin(in: core.arena, size) { [self] grant in
             // Whoever returned the memory calls this, on whatever thread.
             core.executor.loop.send(
                 Errand(
                     { [self] _ in
                         self.wait = nil
-                        guard let block else { return finish(.failure(cancelled)) }
-                        read(into: block, size)
+                        switch grant {
+                        case .block(let block): read(into: block, size)
+                        case .withdrawn: finish(.failure(cancelled))
+                        case .outOfMemory: finish(.failure(StorageError(.outOfMemory, .load, path: path, length: size)))
+                        }
                     },
-                    refused: { if let block { core.arena.release(block) } }))
+                    refused: { if let block = grant.block { core.arena.release(block) } }))
         }
     }
 

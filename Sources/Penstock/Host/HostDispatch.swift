@@ -33,8 +33,8 @@ package final class HostDispatch: Sendable {
         gate.wake()
     }
 
-    /// Reports completions on the calling thread, oldest first; returns how many. One thread at a time: while another one
-    /// does so, and in a report, it returns 0 at once.
+    /// Reports completions on the calling thread, oldest first; returns how many. One thread at a time: in a report it
+    /// returns 0 at once, and while another one does so, when the time has passed.
     ///
     /// - Parameters:
     ///   - most: How many, at most.
@@ -52,6 +52,8 @@ package final class HostDispatch: Sendable {
             deliverer.store(0, ordering: .sequentiallyConsistent)
             gate.wake()
         }
+        // What its reports add is for the next call, or this one might never return.
+        let most = min(most, ready.withLock { $0.count })
         var delivered = 0
         while delivered < most, let next = ready.withLock({ $0.popFirst() }) {
             count.wrappingSubtract(1, ordering: .sequentiallyConsistent)
@@ -61,12 +63,18 @@ package final class HostDispatch: Sendable {
         return delivered
     }
 
+    private var isEmpty: Bool {
+        deliverer.load(ordering: .sequentiallyConsistent) == 0 && ready.withLock { $0.isEmpty }
+    }
+
     /// Nothing more is added: reports what is left, after whoever does so now, and has nobody wait any more.
     package func close() {
         isClosed.store(true, ordering: .sequentiallyConsistent)
-        repeat {
-            gate.wake()
+        gate.wake()
+        while true {
             _ = gate.wait { deliverer.load(ordering: .sequentiallyConsistent) == 0 }
-        } while deliver(.max) > 0
+            // Another may be quicker, and leave some behind.
+            guard deliver(.max) > 0 || !isEmpty else { return }
+        }
     }
 }

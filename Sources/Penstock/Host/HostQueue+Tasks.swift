@@ -35,7 +35,7 @@ extension HostQueue {
             guard !state.isClosed else { return false }
             accept()
             outstanding.wrappingAdd(1, ordering: .relaxed)
-            bytes.wrappingAdd(head.length, ordering: .relaxed)
+            bytes.wrappingAdd(UInt64(head.length), ordering: .relaxed)
             let epoch = state.epoch
             epoch.add(1)
             state.nextTask += 1

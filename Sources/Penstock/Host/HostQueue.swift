@@ -36,7 +36,7 @@ package final class HostQueue: Sendable {
     package struct Status: Sendable {
         package var slots = 0
         package var slotsFree = 0
-        package var bytesPending = 0
+        package var bytesPending: UInt64 = 0
         package var completed: UInt64 = 0
         package var failed: UInt64 = 0
     }
@@ -48,6 +48,8 @@ package final class HostQueue: Sendable {
     }
 
     package static let largestCapacity = 1 << 20
+    /// How often those who wait for a slot look whether there is one, in nanoseconds.
+    private static let slotInterval: UInt64 = 1_000_000
 
     struct State {
         var open: HostBatch
@@ -67,7 +69,7 @@ package final class HostQueue: Sendable {
     private let used = Atomic<Int>(0)
     /// Requests that are still to be reported.
     let outstanding = Atomic<Int>(0)
-    let bytes = Atomic<Int>(0)
+    let bytes = Atomic<UInt64>(0)
     private let completed = Atomic<UInt64>(0)
     private let failed = Atomic<UInt64>(0)
     private let errors = Locked(ErrorRecord())
@@ -98,6 +100,9 @@ package final class HostQueue: Sendable {
 
     /// Whether all requests have been reported.
     package var isIdle: Bool { outstanding.load(ordering: .sequentiallyConsistent) == 0 }
+
+    /// Whether it has been closed, and all requests have been reported.
+    package var isOver: Bool { state.withLock { $0.isClosed } && isIdle }
 
     package var status: Status {
         let used = used.load(ordering: .relaxed)
@@ -144,7 +149,7 @@ package final class HostQueue: Sendable {
             guard !state.isClosed else { return false }
             accept()
             outstanding.wrappingAdd(1, ordering: .relaxed)
-            bytes.wrappingAdd(record.length, ordering: .relaxed)
+            bytes.wrappingAdd(UInt64(record.length), ordering: .relaxed)
             state.open.append(record, HostBatch.Entry(file: request.file, slice: slice, payload: request.payload))
             if state.open.isFull { send(&state) }
             return true
@@ -196,7 +201,8 @@ package final class HostQueue: Sendable {
             releaseSlot()
             guard case .block = configuration.whenFull, !isReporting else { return false }
             submit()
-            _ = slotGate.wait { used.load(ordering: .sequentiallyConsistent) < slots }
+            // Looked at again now and then: waking is for when there are some, which there may never be.
+            _ = slotGate.wait(Self.slotInterval) { used.load(ordering: .sequentiallyConsistent) < slots }
         }
     }
 
@@ -219,7 +225,7 @@ package final class HostQueue: Sendable {
     }
 
     func end(_ completion: HostCompletion, in epoch: HostEpoch) {
-        bytes.wrappingSubtract(completion.length, ordering: .relaxed)
+        bytes.wrappingSubtract(UInt64(completion.length), ordering: .relaxed)
         completed.wrappingAdd(1, ordering: .relaxed)
         if completion.failure != .none {
             failed.wrappingAdd(1, ordering: .relaxed)
@@ -283,6 +289,11 @@ package final class HostQueue: Sendable {
     /// - Parameter timeout: Nanoseconds; `.max`: no limit.
     /// - Returns: False when the time has passed.
     package func wait(_ timeout: UInt64) throws(StorageError) -> Bool {
+        // Asked again and again, it must leave nothing behind.
+        if timeout == 0 {
+            submit()
+            return isIdle
+        }
         let isOver = Flag()
         try mark { [endGate] failure in
             isOver.value.store(true, ordering: .sequentiallyConsistent)

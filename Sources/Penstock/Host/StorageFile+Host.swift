@@ -30,11 +30,12 @@ extension StorageQueue {
         try core.checkOpen(.open, path)
         let flags = fcntl(descriptor, F_GETFL)
         if flags < 0 { throw StorageError(errno: errno, .open, path: path) }
-        // A descriptor that itself goes around the page cache takes only aligned requests: another one of the same file.
-        let isDirect = flags & Int32(LINUX_O_DIRECT) != 0
+        // A descriptor that itself goes around the page cache takes only aligned requests, and one that appends takes no
+        // offsets: another one of the same file.
+        let unwanted = Int32(LINUX_O_DIRECT) | O_APPEND
         let own: Int32
-        if isDirect {
-            own = linux_reopen(descriptor, flags & ~Int32(LINUX_O_DIRECT) | OpenFlag.closeOnExec)
+        if flags & unwanted != 0 {
+            own = linux_reopen(descriptor, flags & ~unwanted | OpenFlag.closeOnExec)
             if own < 0 { throw StorageError(errno: -own, .open, path: path) }
         } else {
             own = fcntl(descriptor, F_DUPFD_CLOEXEC, 0)

@@ -6,7 +6,7 @@ final class MemoryWait: Sendable {
 
     private let state = Locked(State.idle)
 
-    func begin(in arena: SlabArena, _ size: Int, _ resume: @escaping @Sendable (SlabArena.Block?) -> Void) {
+    func begin(in arena: SlabArena, _ size: Int, _ resume: @escaping @Sendable (SlabArena.Grant) -> Void) {
         let id = arena.whenAvailable(size, resume)
         let isCancelled = state.withLock { state in
             if case .over = state { return true }

@@ -34,10 +34,20 @@ package final class SlabArena: Sendable {
         var isMapped = true
     }
 
+    /// What comes of waiting for a block.
+    package enum Grant: Sendable {
+        case block(Block)
+        case withdrawn
+        /// Nothing is out that could come back, and there is no memory to be had from where slabs come from.
+        case outOfMemory
+
+        package var block: Block? { if case .block(let block) = self { block } else { nil } }
+    }
+
     fileprivate struct Waiter {
         var id: UInt64
         var size: Int
-        var resume: @Sendable (Block?) -> Void
+        var resume: @Sendable (Grant) -> Void
     }
 
     // Guarded by the mutex; the pointers in it are to memory that this arena owns.
@@ -95,7 +105,7 @@ package final class SlabArena: Sendable {
             if !state.isRetired { hasWaiters.store(false, ordering: .sequentiallyConsistent) }
             return state.waiters
         }
-        for waiter in waiters { waiter.resume(nil) }
+        for waiter in waiters { waiter.resume(.withdrawn) }
     }
 
     package struct Usage: Sendable {
@@ -153,24 +163,28 @@ package final class SlabArena: Sendable {
         return true
     }
 
-    /// Calls back with a block: at once if there is room, else when enough has been returned; with nil when withdrawn.
+    /// Calls back with a block: at once if there is room, else when enough has been returned, or when waiting is over without.
     /// - Returns: A number to withdraw the call with, or nil if it has been called already.
-    package func whenAvailable(_ size: Int, _ resume: @escaping @Sendable (Block?) -> Void) -> UInt64? {
-        let (block, id): (Block?, UInt64) = state.withLock { state in
+    package func whenAvailable(_ size: Int, _ resume: @escaping @Sendable (Grant) -> Void) -> UInt64? {
+        let (grant, id): (Grant?, UInt64) = state.withLock { state in
             // In this order: who puts a block into the cache looks at the flag afterwards, and takes it out again.
             hasWaiters.store(true, ordering: .sequentiallyConsistent)
             _ = drainCache(into: &state)
             if state.waiters.isEmpty, let block = state.take(size, limit: limit, source) {
                 hasWaiters.store(false, ordering: .sequentiallyConsistent)
-                return (block, 0)
+                return (.block(block), 0)
             }
-            guard !state.isRetired else { return (nil, 0) }
+            guard !state.isRetired else { return (.withdrawn, 0) }
+            if state.isExhausted(for: size, limit: limit) {
+                hasWaiters.store(false, ordering: .sequentiallyConsistent)
+                return (.outOfMemory, 0)
+            }
             state.nextWaiter += 1
             state.waiters.append(Waiter(id: state.nextWaiter, size: size, resume: resume))
             return (nil, state.nextWaiter)
         }
-        guard block != nil || id == 0 else { return id }
-        resume(block)
+        guard let grant else { return id }
+        resume(grant)
         return nil
     }
 
@@ -187,7 +201,7 @@ package final class SlabArena: Sendable {
     package func base(ofSlab slab: Int) -> UnsafeMutableRawPointer { state.withLock { $0.slabs[slab].base } }
 
     package func withdraw(_ id: UInt64) {
-        var served: [(Waiter, Block)] = []
+        var served: [(Waiter, Grant)] = []
         let waiter: Waiter? = state.withLock { state in
             guard let index = state.waiters.firstIndex(where: { $0.id == id }) else { return nil as Waiter? }
             let waiter = state.waiters.remove(at: index)
@@ -195,8 +209,8 @@ package final class SlabArena: Sendable {
             served = serve(&state)
             return waiter
         }
-        waiter?.resume(nil)
-        for (waiter, block) in served { waiter.resume(block) }
+        waiter?.resume(.withdrawn)
+        for (waiter, grant) in served { waiter.resume(grant) }
     }
 
     package func release(_ block: Block) {
@@ -209,18 +223,18 @@ package final class SlabArena: Sendable {
                 _ = drainCache(into: &state)
                 return serve(&state)
             }
-            for (waiter, block) in served { waiter.resume(block) }
+            for (waiter, grant) in served { waiter.resume(grant) }
             return
         }
         let served = state.withLock { state in
             state.release(block, source)
             return serve(&state)
         }
-        for (waiter, block) in served { waiter.resume(block) }
+        for (waiter, grant) in served { waiter.resume(grant) }
     }
 
     /// Gives those that wait what there is, in their order. Under the lock.
-    private func serve(_ state: inout State) -> [(Waiter, Block)] {
+    private func serve(_ state: inout State) -> [(Waiter, Grant)] {
         state.unmapIfRetired(source)
         let served = state.serve(limit: limit, source)
         if !state.isRetired { hasWaiters.store(!state.waiters.isEmpty, ordering: .sequentiallyConsistent) }
@@ -293,12 +307,23 @@ extension SlabArena.State {
         }
     }
 
-    mutating func serve(limit: Int, _ source: SlabSource) -> [(SlabArena.Waiter, SlabArena.Block)] {
-        var served: [(SlabArena.Waiter, SlabArena.Block)] = []
-        while let first = waiters.first, let block = take(first.size, limit: limit, source) {
-            served.append((waiters.removeFirst(), block))
+    mutating func serve(limit: Int, _ source: SlabSource) -> [(SlabArena.Waiter, SlabArena.Grant)] {
+        var served: [(SlabArena.Waiter, SlabArena.Grant)] = []
+        while let first = waiters.first {
+            if let block = take(first.size, limit: limit, source) {
+                served.append((waiters.removeFirst(), .block(block)))
+            } else if isExhausted(for: first.size, limit: limit) {
+                served.append((waiters.removeFirst(), .outOfMemory))
+            } else {
+                break
+            }
         }
         return served
+    }
+
+    /// Whether a block that could not be had will never be: nothing is out, and it is not the limit that was in the way.
+    func isExhausted(for size: Int, limit: Int) -> Bool {
+        used == 0 && !isRetired && Self.footprint(of: size) <= limit
     }
 
     private mutating func startSlab(_ sizeClass: Int, limit: Int, _ source: SlabSource) -> Int? {
@@ -399,6 +424,11 @@ package struct SlabSource: Sendable {
         self.init(
             map: { size in
                 guard let base = allocate(size, SlabArena.slabSize) else { return nil }
+                // Blocks are told from one another by where their pages are.
+                guard UInt(bitPattern: base) % UInt(SlabArena.slabSize) == 0 else {
+                    deallocate(base, size)
+                    return nil
+                }
                 let isHuge = linux_advise_huge(base, size)
                 linux_populate(base, size)
                 return (base, isHuge)

@@ -194,17 +194,19 @@ extension QueueCore {
             throw StorageError(.memoryLimit, operation, path: path, length: count)
         }
         let wait = MemoryWait()
-        let block = await withTaskCancellationHandler {
+        let grant = await withTaskCancellationHandler {
             await Answer.wait { answer in
                 wait.begin(in: arena, count) { answer.give($0) }
             }
         } onCancel: {
             wait.cancel(in: arena)
         }
-        guard let block else {
+        switch grant {
+        case .block(let block): return block
+        case .outOfMemory: throw StorageError(.outOfMemory, operation, path: path, length: count)
+        case .withdrawn:
             let isClosed = isClosed.load(ordering: .relaxed)
             throw StorageError(isClosed ? .queueClosed : .cancelled, operation, path: path, length: count)
         }
-        return block
     }
 }

@@ -149,9 +149,10 @@ typedef struct penstock_runtime_options {
     void (*thread_start)(void *user_data);
     void (*thread_stop)(void *user_data);
     void *thread_user_data;
-    // Where the memory for bytes on their way comes from: blocks of some MiB, aligned to `alignment`, a power of two; NULL: there
-    // is none, and what needed it ends with PENSTOCK_ERROR_OUT_OF_MEMORY. All of them have come back when the runtime has been
-    // closed. Both or neither, on any thread; they must not call Penstock. NULL: anonymous mappings.
+    // Where the memory for bytes on their way comes from, unless Vulkan must allocate it: blocks of some MiB, aligned to
+    // `alignment`, a power of two; NULL: there is none, and what cannot go on without it ends with
+    // PENSTOCK_ERROR_OUT_OF_MEMORY. All of them have come back when the runtime has been closed. Both or neither, on any
+    // thread; they must not call Penstock. NULL: anonymous mappings.
     void *(*allocate)(void *user_data, size_t size, size_t alignment);
     void (*deallocate)(void *user_data, void *memory, size_t size);
     void *allocator_user_data;
@@ -191,7 +192,7 @@ typedef struct penstock_feature {
 penstock_result penstock_runtime_feature(penstock_runtime runtime, uint32_t number, penstock_feature *feature);
 
 // With PENSTOCK_DELIVER_ON_DISPATCH: runs the callbacks of requests that have ended, oldest first, on the calling thread:
-// `most` of them at most (0: all there are), waiting up to `timeout` ns for the first (UINT64_MAX: as long as it takes).
+// `most` of them at most (0: all that there are at its start), waiting up to `timeout` ns for the first (UINT64_MAX: as long as it takes).
 // `delivered`, if not NULL, gets how many. One thread at a time: while another dispatches, and in a callback, it is none.
 // A request keeps its slot in its queue until then, so a thread that dispatches should use queues that do not block it.
 penstock_result penstock_dispatch(penstock_runtime runtime, uint32_t most, uint64_t timeout, uint32_t *delivered);
@@ -218,14 +219,15 @@ enum {
 };
 
 enum {
-    PENSTOCK_ADOPT_AND_CLOSE = 1,  // the descriptor is closed with the file; else it stays the caller's, who may close it
+    PENSTOCK_ADOPT_AND_CLOSE = 1,  // the descriptor is closed at once; else it stays the caller's, who may close it
 };
 
 // Opens a regular file or a block device. Waits for the disk where `open` would.
 penstock_result penstock_file_open(
     penstock_runtime runtime, const char *path, uint32_t access, uint32_t caching, penstock_file *file);
 
-// Makes a file of an open descriptor, for what that is open for. The descriptor's own position is not used.
+// Makes a file of an open descriptor, for what that is open for; it gets one of its own. The descriptor's position, O_APPEND and
+// O_DIRECT are not used.
 penstock_result penstock_file_adopt(
     penstock_runtime runtime, int descriptor, uint32_t flags, uint32_t caching, penstock_file *file);
 
@@ -233,7 +235,7 @@ penstock_result penstock_file_adopt(
 penstock_result penstock_file_size(penstock_file file, uint64_t *size);
 
 // Closes a file. Returns at once: its requests that have been submitted end first. Those that have only been enqueued
-// end with PENSTOCK_ERROR_FILE_CLOSED.
+// end with PENSTOCK_ERROR_FILE_CLOSED, or as if they had been submitted.
 penstock_result penstock_file_close(penstock_file file);
 
 // ---- Queues
@@ -268,7 +270,7 @@ typedef struct penstock_queue_options {
     uint32_t priority;        // PENSTOCK_PRIORITY_…
     uint32_t capacity;        // slots: requests that have been enqueued and not delivered; 0: 1024; at most 1048576
     uint32_t when_full;       // PENSTOCK_WHEN_FULL_…
-    uint32_t capacity_limit;  // for PENSTOCK_WHEN_FULL_GROW
+    uint32_t capacity_limit;  // for PENSTOCK_WHEN_FULL_GROW; 0: 1048576
     uint32_t source_kind;     // PENSTOCK_SOURCE_…: what its reads may come from
     const char *name;         // for people: in logs; NULL: none
 } penstock_queue_options;
@@ -337,7 +339,7 @@ typedef struct penstock_device_info {
     uint32_t reserved;
 } penstock_device_info;
 
-// Uses a device of the host's. Nothing of it is ever destroyed; it must live until every runtime that has used it, the
+// Uses a device of the host's; a runtime uses eight of them at most. Nothing of it is ever destroyed; it must live until every runtime that has used it, the
 // `penstock_device` and its buffers have been closed.
 penstock_result penstock_device_adopt(const penstock_device_options *options, penstock_device *device);
 
@@ -378,7 +380,7 @@ typedef struct penstock_image_description {
     uint32_t depth;
     uint32_t mip_levels;
     uint32_t array_layers;
-    uint32_t dimensions;    // 1, 2 or 3; 0: 3 if the depth is more than 1, else 2 if the height is more than 1, else 1
+    uint32_t dimensions;    // 1, 2 or 3; 0: 3 if the depth is more than 1, else 2
     uint32_t is_cube;       // of `penstock_image_create`: 1: VK_IMAGE_CREATE_CUBE_COMPATIBLE_BIT
     uint32_t reserved;      // zero
 } penstock_image_description;
@@ -420,7 +422,7 @@ typedef struct penstock_image_part {
 
 // One word of the host's, for any thread to poll: PENSTOCK_PENDING from the moment the request is enqueued, then its result.
 // What the request has moved can be seen by whoever has seen the result with `penstock_status_load`, or with an atomic load
-// of its own that acquires.
+// of its own that acquires. The callback comes after it.
 typedef int32_t penstock_status;
 penstock_result penstock_status_load(const penstock_status *status);
 
@@ -495,7 +497,7 @@ typedef struct penstock_request {
     uint64_t uncompressed_size;
     penstock_decoder decoder;  // for PENSTOCK_COMPRESSION_CUSTOM
     void *decoder_user_data;
-    // Of reads: the bytes, encoded or not, come from here, and `file` is zero. Starts at once, and allocates.
+    // Of reads: the bytes, encoded or not, come from here, and `file` and `offset` are zero. Starts at once, and allocates.
     const void *source;
     // Of requests to and from buffers and images: on the GPU. The copies wait until the first has reached its value, and have
     // the second reach its own when they are done: not after a failure. Such a request allocates, and what is encoded is
@@ -530,12 +532,14 @@ penstock_result penstock_submit(penstock_queue queue);
 // PENSTOCK_OK. PENSTOCK_PENDING until then.
 penstock_result penstock_enqueue_status(penstock_queue queue, penstock_status *status);
 
-// Adds one to the counter of an eventfd once everything enqueued before has ended. The descriptor is duplicated.
+// Adds one to the counter of an eventfd once everything enqueued before has ended, unless the counter is full. The descriptor
+// is duplicated.
 penstock_result penstock_enqueue_event(penstock_queue queue, int event);
 
 // Has all requests enqueued afterwards that touch the device's memory wait, before they do so, for a timeline semaphore of the
 // host's to reach a value, until the next such call for the device, which takes the place of this one; semaphore 0: for none.
-// No other request waits; files are read meanwhile. The semaphore must live until the requests that wait for it have ended.
+// Files are read meanwhile, as far as there is memory for what waits: a device's `staging_bytes` for reads, for writes a share of
+// `bytes_in_flight`. What needs more of these waits as well, so nothing that the semaphore depends on should. The semaphore must live until the requests that wait for it have ended.
 // Meanwhile each of them allocates.
 penstock_result penstock_enqueue_wait(penstock_queue queue, penstock_device device, uint64_t semaphore, uint64_t value);
 

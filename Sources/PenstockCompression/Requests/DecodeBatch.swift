@@ -319,14 +319,12 @@ struct DecodeBatch: Sendable {
             request.parts(
                 for: start + range.lowerBound..<start + range.upperBound, stretch.request, at: memory, .host,
                 stretch.starts, into: &parts)
-            // Only the first and the last can be wanted in part.
-            if let last = parts.last, last.isWorthKeeping {
-                parts.removeLast()
-                try await copy(last, &whole, manner)
-            }
-            if let first = parts.first, first.isWorthKeeping {
+            // Only the first and the last can be wanted in part, and what the first is of may have been kept.
+            if let first = parts.first, first.isWorthKeeping, try await copy(first, &whole, manner) {
                 parts.removeFirst()
-                try await copy(first, &whole, manner)
+            }
+            if let last = parts.last, last.isWorthKeeping, try await copy(last, &whole, manner) {
+                parts.removeLast()
             }
             guard !parts.isEmpty else { return }
             if let failure = await decode(parts, manner).first { throw failure.error }
@@ -339,28 +337,28 @@ struct DecodeBatch: Sendable {
         let bytes: HostBuffer
     }
 
+    /// Copies a part out of its whole chunk. False: there is no memory for that now, and it is to be decoded by itself. Not
+    /// waited for: who holds staging memory must not wait for what others keep while they wait for staging memory.
     private func copy(
         _ part: DecodePart, _ whole: inout WholeChunk?, _ manner: Manner
-    ) async throws(StorageError) {
+    ) async throws(StorageError) -> Bool {
         if whole?.chunk != part.chunk {
             let count = part.chunk.decodedCount
-            // The one before goes first: who waits for memory must hold none.
             whole = nil
-            let path = requests[part.request].source.path
-            let bytes = HostBuffer(
-                block: try await queue.core.take(count, from: workers.wholeChunks, path: path), count: count,
-                arena: workers.wholeChunks)
+            guard let block = workers.wholeChunks.take(count) else { return false }
+            let bytes = HostBuffer(block: block, count: count, arena: workers.wholeChunks)
             let all = DecodePart(
                 request: part.request, chunk: part.chunk, wanted: 0..<count, destination: bytes.storage.block.address,
                 reach: .host)
             if let failure = await decode([all], manner).first { throw failure.error }
             whole = WholeChunk(chunk: part.chunk, bytes: bytes)
         }
-        guard let whole else { return }
+        guard let whole else { return false }
         try await workers.perform(1, priority: manner.followsTask ? nil : manner.priority, tag: manner.tag) { _ in
             let source = whole.bytes.storage.block.address + part.wanted.lowerBound
             part.destination.copyMemory(from: source, byteCount: part.wanted.count)
         }
+        return true
     }
 }
 

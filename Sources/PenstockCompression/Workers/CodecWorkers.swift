@@ -27,7 +27,8 @@ package final class CodecWorkers: QueueCompanion, @unchecked Sendable {  // `sta
     let chooser: DecodingChooser
     /// Where chunks land that are not in the page cache.
     let landing: SlabArena
-    /// Chunks that are decoded as a whole to be copied in parts. Not where they land: who has one of these waits for that.
+    /// Chunks that are decoded as a whole to be copied in parts. Not where they
+    /// land: who has one of these waits for that.
     let wholeChunks: SlabArena
     /// How many threads there are at most.
     package let width: Int
@@ -147,6 +148,7 @@ package final class CodecWorkers: QueueCompanion, @unchecked Sendable {  // `sta
             return state.waiting.flatMap { $0 }
         }
         landing.retire()
+        wholeChunks.retire()
         works.forEach { end($0, .queueClosed) }
     }
 

@@ -21,7 +21,7 @@ extension ImageCopy.Part {
             throw .wholeLevelsOnly(mip, level)
         }
         try checkRowPitch(block: shape.block)
-        guard gap >= 0 else { throw .gap(gap) }
+        guard (0...Int(UInt32.max)).contains(gap) else { throw .gap(gap) }
     }
 
     private func check(_ axis: ImageAxis, size: Int, block: Int) throws(ImageCopyProblem.Reason) {

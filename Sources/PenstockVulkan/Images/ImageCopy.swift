@@ -67,11 +67,14 @@ package struct ImageCopy: Sendable {
         for (index, part) in parts.enumerated() {
             do throws(ImageCopyProblem.Reason) {
                 try part.check(in: shape, rules: rules)
-                if part.gap > 0 {
-                    let gap = try PlacedPart(gapBefore: part, at: end)
-                    placed.append(gap)
-                    end = gap.end
-                    largestUnit = max(largestUnit, gap.unitBytes)
+                var gap = part.gap
+                while gap > 0 {
+                    // No longer than what is staged at a time.
+                    let stretch = try PlacedPart(gap: min(gap, 1 << 20), before: part, at: end)
+                    placed.append(stretch)
+                    end = stretch.end
+                    gap -= stretch.unitBytes
+                    largestUnit = max(largestUnit, stretch.unitBytes)
                 }
                 let place = try PlacedPart(part, at: end, shape: shape, rules: rules)
                 placed.append(place)

@@ -37,7 +37,7 @@ package enum ImageCopyProblem: Error, Sendable, Hashable, CustomStringConvertibl
 extension ImageCopyProblem.Reason: CustomStringConvertible {
     package var description: String {
         switch self {
-        case .gap(let gap): "a gap of \(gap) bytes before it"
+        case .gap(let gap): "a gap of \(gap) bytes before it; there can be \(UInt32.max) at most"
         case .mip(let mip, let levels): "mip level \(mip) of an image with \(levels), which are counted from 0"
         case .layers(let first, let count, let all):
             "\(count) layers from \(first) on, of an image with \(all), which are counted from 0"

@@ -59,13 +59,13 @@ struct PlacedPart: Sendable {
         guard end != nil else { throw .tooManyBytes }
     }
 
-    /// The bytes in front of a part.
-    init(gapBefore part: ImageCopy.Part, at start: Int) throws(ImageCopyProblem.Reason) {
-        guard part.gap.plusOrNil(start) != nil else { throw .tooManyBytes }
+    /// Some of the bytes in front of a part.
+    init(gap: Int, before part: ImageCopy.Part, at start: Int) throws(ImageCopyProblem.Reason) {
+        guard gap.plusOrNil(start) != nil else { throw .tooManyBytes }
         self.part = part
         isGap = true
         self.start = start
-        (rowPitch, rows, slices) = (part.gap, 1, 1)
+        (rowPitch, rows, slices) = (gap, 1, 1)
         (rowStep, sliceStep) = (1, 1)
         (padding, bufferRowLength) = (0, 0)
     }

@@ -171,24 +171,19 @@ extension GPUImage.Region {
     /// The mip levels and layers that the region touches, each once.
     var ranges: [VkImageSubresourceRange] {
         guard let copy = copy.success else { return [] }
-        var layers: [Int: Set<Int>] = [:]
+        // Not layer by layer: an image may have any number of them.
+        var spans: [Int: [Range<Int>]] = [:]
         for placed in copy.parts where !placed.isGap {
-            layers[placed.part.mip, default: []].formUnion(
-                placed.part.firstLayer..<placed.part.firstLayer + placed.part.layerCount)
+            let part = placed.part
+            spans[part.mip, default: []].append(part.firstLayer..<part.firstLayer + part.layerCount)
         }
         var ranges: [VkImageSubresourceRange] = []
-        for (mip, layers) in layers.sorted(by: { $0.key < $1.key }) {
-            for layer in layers.sorted() {
-                if let last = ranges.last, last.baseMipLevel == UInt32(mip),
-                    last.baseArrayLayer + last.layerCount == UInt32(layer)
-                {
-                    ranges[ranges.count - 1].layerCount += 1
-                } else {
-                    ranges.append(
-                        VkImageSubresourceRange(
-                            aspectMask: VK_IMAGE_ASPECT_COLOR_BIT.rawValue, baseMipLevel: UInt32(mip), levelCount: 1,
-                            baseArrayLayer: UInt32(layer), layerCount: 1))
-                }
+        for (mip, spans) in spans.sorted(by: { $0.key < $1.key }) {
+            for span in spans.joinedSpans {
+                ranges.append(
+                    VkImageSubresourceRange(
+                        aspectMask: VK_IMAGE_ASPECT_COLOR_BIT.rawValue, baseMipLevel: UInt32(mip), levelCount: 1,
+                        baseArrayLayer: UInt32(span.lowerBound), layerCount: UInt32(span.count)))
             }
         }
         return ranges
@@ -238,4 +233,17 @@ extension Result {
 
 extension GPUDevice {
     var rules: TransferRules { TransferRules(family.properties) }
+}
+
+extension [Range<Int>] {
+    /// The same numbers in as few ranges as will do, in order.
+    fileprivate var joinedSpans: [Range<Int>] {
+        sorted { $0.lowerBound < $1.lowerBound }.reduce(into: []) { joined, span in
+            if let last = joined.last, span.lowerBound <= last.upperBound {
+                joined[joined.count - 1] = last.lowerBound..<Swift.max(last.upperBound, span.upperBound)
+            } else {
+                joined.append(span)
+            }
+        }
+    }
 }

@@ -49,9 +49,15 @@ extension GPUSink {
         inFlight.removeFirst(count)
     }
 
+    /// How long to wait for what a lost device has not ended, in nanoseconds.
+    private static let longestLoss: UInt64 = 1_000_000_000
+
     /// The device is lost: everything ends, once.
     func endAll() {
         let lost = VulkanFailure(VK_ERROR_DEVICE_LOST, "")
+        // What had been submitted before may still touch memory, for a finite time: a device that is really lost says so at
+        // once. What an application submits itself, it has to wait for.
+        if let last = inFlight.last, device.submits { _ = timeline.wait(for: last.value, Self.longestLoss) }
         for submission in inFlight {
             for item in submission.work { end(item, SinkResult(token: item.token, lost)) }
             if let command = submission.command { commands.giveBack(command) }

@@ -36,6 +36,10 @@ final class StagingSlabs {
         if device.canImport, Self.canImportSlab(device) {
             allocated = nil
             arena = SlabArena(limit: limit, source: source)
+            // The first slab stays: with one, everything goes on, if slowly, when there is no more memory later; with none,
+            // requests would wait for ever.
+            guard let block = arena.take(SlabArena.slabSize) else { throw StorageError(.outOfMemory, .setUp) }
+            arena.release(block)
         } else {
             let allocated = try AllocatedSlabs(device)
             self.allocated = allocated

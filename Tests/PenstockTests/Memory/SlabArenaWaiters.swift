@@ -10,8 +10,8 @@ import Testing
     /// What the waiters were given, in the order in which it happened.
     private final class Served: Sendable {
         private let list = Locked<[(Int, SlabArena.Block?)]>([])
-        func take(_ number: Int) -> @Sendable (SlabArena.Block?) -> Void {
-            { block in self.list.withLock { $0.append((number, block)) } }
+        func take(_ number: Int) -> @Sendable (SlabArena.Grant) -> Void {
+            { grant in self.list.withLock { $0.append((number, grant.block)) } }
         }
         var numbers: [Int] { list.withLock { $0.map(\.0) } }
         var blocks: [SlabArena.Block?] { list.withLock { $0.map(\.1) } }
@@ -56,6 +56,44 @@ import Testing
         arena.release(half)
     }
 
+    @Test func whoWaitsForMemoryThatThereIsNotIsTold() {
+        // Two slabs, and then no more.
+        let left = Atomic<Int>(2)
+        let source = SlabSource(
+            map: { size in
+                let has = left.wrappingSubtract(1, ordering: .relaxed).newValue >= 0
+                return has ? SlabSource.mappings.map(size) : nil
+            }, unmap: SlabSource.mappings.unmap)
+        let told = Locked<[String]>([])
+        func tell(_ name: String) -> @Sendable (SlabArena.Grant) -> Void {
+            { grant in
+                let what =
+                    switch grant {
+                    case .block: "block"
+                    case .withdrawn: "withdrawn"
+                    case .outOfMemory: "out of memory"
+                    }
+                told.withLock { $0.append("\(name): \(what)") }
+            }
+        }
+        let arena = SlabArena(limit: 64 << 20, source: source)
+        let (first, second) = (arena.take(2 << 20)!, arena.take(2 << 20)!)
+        #expect(arena.take(2 << 20) == nil)
+        // As long as some is out, it may come back.
+        _ = arena.whenAvailable(2 << 20, tell("small"))
+        _ = arena.whenAvailable(4 << 20, tell("large"))
+        arena.release(first)
+        #expect(told.withLock { $0 } == ["small: block"])
+        arena.release(second)
+        #expect(told.withLock { $0 } == ["small: block"])
+        arena.release(first)
+        #expect(told.withLock { $0 } == ["small: block", "large: out of memory"])
+        #expect(arena.whenAvailable(4 << 20, tell("later")) == nil)
+        #expect(told.withLock { $0.last } == "later: out of memory")
+        // What there is can be had.
+        #expect(arena.take(2 << 20) != nil)
+    }
+
     @Test func roomIsGivenAtOnce() {
         let served = Served()
         #expect(arena.whenAvailable(4096, served.take(0)) == nil)
@@ -81,7 +119,7 @@ import Testing
                     for _ in 0..<300 {
                         let size = 1 + random.below(1 << 20)
                         let block = await withUnsafeContinuation { continuation in
-                            _ = arena.whenAvailable(size) { continuation.resume(returning: $0) }
+                            _ = arena.whenAvailable(size) { continuation.resume(returning: $0.block) }
                         }
                         FilePattern(UInt64(task)).fill(.init(start: block!.address, count: 64), at: 0)
                         await Task.yield()
@@ -119,8 +157,8 @@ import Testing
             progress.begun.store(round, ordering: .releasing)
             while progress.taken.load(ordering: .acquiring) < round { sched_yield() }
             for _ in 0..<2 {
-                _ = arena.whenAvailable(2 << 20) { block in
-                    guard let block else { return }
+                _ = arena.whenAvailable(2 << 20) { grant in
+                    guard let block = grant.block else { return }
                     progress.served.add(1, ordering: .relaxed)
                     arena.release(block)
                 }

@@ -149,6 +149,31 @@ extension DevicesInTurn {
             }
         }
 
+        @Test(arguments: [Way.imported, .allocated])
+        func manyLargeChunksAtOnceDoNotWaitForOneAnother(_ way: Way) async throws {
+            // More than there is memory for, both of what is staged and of chunks that are kept.
+            try await withValidatedDevice(way.configure) { device in
+                try await withStorageQueue(Driver.ioUring.configuration { $0.stagingBytes = 4 << 20 }) { queue in
+                    let bytes = sample(4 << 20)
+                    let host = try await queue.allocate(byteCount: bytes.count)
+                    host.withUnsafeMutableBytes { $0.copyBytes(from: bytes) }
+                    let file = try await queue.open(directory["chunk"], [.readWrite, .create])
+                    let chunks = try await queue.write(host[...], to: file, encoding: Zstd(), chunkSize: bytes.count)
+                    let buffers = try (0..<24).map { _ in try device.makeBuffer(byteCount: bytes.count) }
+                    try await withThrowingTaskGroup { group in
+                        for buffer in buffers {
+                            group.addTask {
+                                try await queue.read(
+                                    from: file, chunks: chunks, into: buffer[...], decoding: Zstd())
+                            }
+                        }
+                        for try await count in group { #expect(count == bytes.count) }
+                    }
+                    for buffer in buffers { #expect(try await contents(buffer[...], queue) == bytes) }
+                }
+            }
+        }
+
         @Test func imagesArriveDecoded() async throws {
             try await withValidatedDevice { device in
                 try await withStorageQueue { queue in
