@@ -600,6 +600,73 @@ static void requests_make_sense(uint32_t driver) {
     OK(penstock_runtime_close(runtime));
 }
 
+typedef struct closing_queue {
+    penstock_queue queue;
+    pthread_barrier_t barrier;
+} closing_queue;
+
+static void *close_it(void *user_data) {
+    closing_queue *closing = (closing_queue *)user_data;
+    pthread_barrier_wait(&closing->barrier);
+    OK(penstock_queue_close(closing->queue));
+    return NULL;
+}
+
+// A status that is refused leaves its word alone, even if the queue is closed in the same moment.
+static void refused_statuses_are_left_alone(uint32_t driver) {
+    enum { ROUNDS = 2000, MOST = 64, UNTOUCHED = 77 };
+    penstock_runtime runtime = make_runtime(driver);
+    closing_queue closing;
+    CHECK(pthread_barrier_init(&closing.barrier, NULL, 2) == 0);
+    for (int round = 0; round < ROUNDS; round++) {
+        OK(penstock_queue_create(runtime, NULL, &closing.queue));
+        pthread_t thread;
+        CHECK(pthread_create(&thread, NULL, close_it, &closing) == 0);
+        pthread_barrier_wait(&closing.barrier);
+        penstock_status status[MOST + 1];
+        int count = 0;
+        penstock_result result = PENSTOCK_OK;
+        while (result == PENSTOCK_OK && count < MOST) {
+            status[count] = UNTOUCHED;
+            result = penstock_enqueue_status(closing.queue, &status[count]);
+            if (result == PENSTOCK_OK) count++;
+        }
+        pthread_join(thread, NULL);
+        if (result != PENSTOCK_OK) CHECK(status[count] == UNTOUCHED);
+        for (int index = 0; index < count; index++) EXPECT(PENSTOCK_OK, penstock_status_load(&status[index]));
+    }
+    pthread_barrier_destroy(&closing.barrier);
+    OK(penstock_runtime_close(runtime));
+}
+
+// What numbers there are come back, whatever they are.
+static void numbers_may_be_large(uint32_t driver) {
+    penstock_runtime runtime = make_runtime(driver);
+    penstock_queue queue = make_queue(runtime, 0, PENSTOCK_WHEN_FULL_BLOCK);
+    // Nothing is in it, so that nothing can come of what asks for more than its memory holds.
+    penstock_file file = new_file(runtime, folder, "empty");
+    size_t accepted = 5;
+    static unsigned char byte;
+    penstock_request request = read_request(file, 0, &byte, 1);
+    EXPECT(PENSTOCK_ERROR_INVALID_ARGUMENT, penstock_enqueue(queue, &request, SIZE_MAX, &accepted));
+    CHECK(accepted == 0);
+    request.size = INT64_MAX;
+    request.tag = 9;
+    for (int index = 0; index < 2; index++) {
+        const penstock_result result = penstock_enqueue(queue, &request, 1, NULL);
+        if (result != PENSTOCK_OK) EXPECT(PENSTOCK_ERROR_INVALID_RANGE, result);
+    }
+    penstock_queue_info info;
+    memset(&info, 0, sizeof info);
+    info.struct_size = sizeof info;
+    OK(penstock_queue_query(queue, &info));
+    CHECK(info.bytes_pending % (uint64_t)INT64_MAX == 0);
+    OK(penstock_file_close(file));
+    OK(penstock_cancel(queue, UINT64_MAX, 9));
+    OK(penstock_queue_close(queue));
+    OK(penstock_runtime_close(runtime));
+}
+
 int main(int count_of_arguments, char **arguments) {
     CHECK(count_of_arguments == 2);
     setvbuf(stdout, NULL, _IOLBF, 0);
@@ -621,6 +688,8 @@ int main(int count_of_arguments, char **arguments) {
         TEST(files_are_opened_in_every_way),
         TEST(options_are_kept_to),
         TEST(requests_make_sense),
+        TEST(refused_statuses_are_left_alone),
+        TEST(numbers_may_be_large),
     };
     const uint32_t drivers[] = {PENSTOCK_DRIVER_IO_URING, PENSTOCK_DRIVER_THREADS};
     for (int driver = 0; driver < 2; driver++) {
