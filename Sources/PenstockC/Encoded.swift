@@ -91,7 +91,7 @@ extension HostedQueue {
         guard count > 0 else { throw Refusal(PENSTOCK_ERROR_INVALID_ARGUMENT) }
         if let source = request.source {
             guard request.file.id == 0, request.offset == 0 else { throw Refusal(PENSTOCK_ERROR_INVALID_ARGUMENT) }
-            try check(source, count)
+            try checkMemory(source, count)
             // Only read.
             let bytes = HostBuffer(borrowing: UnsafeMutableRawPointer(mutating: source), count: count)
             return (.memory(bytes[...]), nil)
@@ -101,42 +101,19 @@ extension HostedQueue {
     }
 
     private func taskPlace(of request: penstock_request, size: UInt64) throws -> DecodingRequest.Place {
-        guard let count = Int(exactly: size) else { throw Refusal(PENSTOCK_ERROR_INVALID_RANGE) }
-        guard count > 0 else { throw Refusal(PENSTOCK_ERROR_INVALID_ARGUMENT) }
-        if let memory = request.memory {
-            try check(memory, count)
-            return .host(HostBuffer(borrowing: memory, count: count)[...])
-        }
-        if request.isOfImage {
-            let region = try request.region(size: size)
-            guard let synchronization = synchronization(of: request, on: region.image.device) else {
-                return .init(region)
-            }
-            return .init(region.synchronized(by: synchronization))
-        }
-        let slice = try request.slice(count: count)
-        guard let synchronization = synchronization(of: request, on: slice.buffer.device) else { return .init(slice) }
-        return .init(slice.synchronized(by: synchronization))
-    }
-
-    /// Memory does not wrap around.
-    func check(_ memory: UnsafeRawPointer, _ length: Int) throws {
-        guard !UInt(bitPattern: memory).addingReportingOverflow(UInt(length)).overflow else {
-            throw Refusal(PENSTOCK_ERROR_INVALID_RANGE)
+        switch try request.target(size: size) {
+        case .memory(let memory, let count): return .host(HostBuffer(borrowing: memory, count: count)[...])
+        case .slice(let slice):
+            let synchronization = synchronization(of: request, on: slice.buffer.device)
+            return synchronization.map { .init(slice.synchronized(by: $0)) } ?? .init(slice)
+        case .region(let region):
+            let synchronization = synchronization(of: request, on: region.image.device)
+            return synchronization.map { .init(region.synchronized(by: $0)) } ?? .init(region)
         }
     }
 }
 
 extension penstock_request {
-    /// The bytes of the buffer that it names.
-    func slice(count: Int) throws -> GPUBuffer.Slice {
-        guard let hosted = Handles.buffers.find(buffer.id) else { throw Refusal(PENSTOCK_ERROR_INVALID_HANDLE) }
-        guard let start = Int(exactly: buffer_offset), start <= hosted.buffer.count,
-            count <= hosted.buffer.count - start
-        else { throw Refusal(PENSTOCK_ERROR_INVALID_RANGE) }
-        return hosted.buffer[start..<start + count]
-    }
-
     /// When it gives up, counted from now.
     fileprivate var deadline: ContinuousClock.Instant? {
         timeout == 0 ? nil : .now + .nanoseconds(Int64(clamping: timeout))

@@ -50,11 +50,8 @@ extension GPUImage.Part {
 }
 
 extension penstock_request {
-    /// Whether it names an image.
-    var isOfImage: Bool { image.id != 0 }
-
     /// The parts of the image that it names, which must have so many bytes.
-    func region(size: UInt64) throws -> GPUImage.Region {
+    func region(count: Int) throws -> GPUImage.Region {
         let image = try Handles.image(image)
         let (old, new) = (GPUImageLayout(rawValue: old_layout), GPUImageLayout(rawValue: new_layout))
         let region: GPUImage.Region
@@ -67,7 +64,7 @@ extension penstock_request {
         }
         // What is wrong with the parts themselves, the slice of them says.
         if let problem = region.place.slice.problem { throw problem }
-        guard region.count == size else { throw Refusal(PENSTOCK_ERROR_INVALID_RANGE) }
+        guard region.count == count else { throw Refusal(PENSTOCK_ERROR_INVALID_RANGE) }
         return region
     }
 

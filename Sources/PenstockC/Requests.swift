@@ -11,11 +11,7 @@ extension HostedQueue {
     /// Enqueues one request. False: the queue is full.
     fileprivate func enqueue(_ request: penstock_request) throws -> Bool {
         let isRead = request.operation == UInt32(PENSTOCK_READ)
-        // Memory, a buffer or an image.
-        let places =
-            (request.memory != nil ? 1 : 0) + (request.buffer.id != 0 ? 1 : 0) + (request.isOfImage ? 1 : 0)
-        guard isRead || request.operation == UInt32(PENSTOCK_WRITE), request.reserved == 0,
-            places == 1
+        guard isRead || request.operation == UInt32(PENSTOCK_WRITE), request.reserved == 0, request.hasOneTarget
         else { throw Refusal(PENSTOCK_ERROR_INVALID_ARGUMENT) }
         var payload = HostRequest.Payload()
         payload.callback = request.callback.map { UInt(bitPattern: unsafeBitCast($0, to: Int.self)) } ?? 0
@@ -34,22 +30,19 @@ extension HostedQueue {
         hosted.tag = request.tag
         hosted.deadline = request.timeout == 0 ? .max : request.timeout
         hosted.payload = payload
+        hosted.owner = file
         let status = request.status
         return try queue.enqueue(hosted) { status?.storeResult(code(PENSTOCK_PENDING)) }
     }
 
     private func place(of request: penstock_request) throws -> HostRequest.Place {
-        guard let length = Int(exactly: request.size) else { throw Refusal(PENSTOCK_ERROR_INVALID_RANGE) }
-        if let memory = request.memory {
-            try check(memory, length)
-            return .memory(memory, length)
+        switch try request.target(size: request.size) {
+        case .memory(let memory, let count): .memory(memory, count)
+        case .slice(let slice):
+            .device(try slice.synchronized(synchronization(of: request, on: slice.buffer.device)))
+        case .region(let region):
+            .device(try region.synchronized(synchronization(of: request, on: region.image.device)))
         }
-        if request.isOfImage {
-            let region = try request.region(size: request.size)
-            return .device(try region.synchronized(synchronization(of: request, on: region.image.device)))
-        }
-        let slice = try request.slice(count: length)
-        return .device(try slice.synchronized(synchronization(of: request, on: slice.buffer.device)))
     }
 
     /// Whether it comes from where the queue's reads come from.

@@ -107,7 +107,7 @@ extension Engine {
         sinks[landing.sink].accept(
             SinkWork(
                 token: token, intoDevice: isRead, block: landing.block, isLast: !landing.isPart,
-                isFailed: landing.block == nil),
+                isFailed: landing.block == nil && !landing.isGate, isGate: landing.isGate),
             UnsafeBufferPointer(start: submission.copies, count: submission.count))
     }
 

@@ -58,8 +58,10 @@ final class Submission: InboxMessage, @unchecked Sendable {
     struct Landing {
         var sink: Int
         /// Whose it is depends on the direction: of a read, the sink's once it has accepted it; of a readback, the caller's.
-        /// Nil: an earlier submission of the call has failed, and the sink is to leave things in order.
+        /// Nil: it is a gate, or an earlier submission of the call has failed, and the sink is to leave things in order.
         var block: SlabArena.Block?
+        /// The call waits for others before it takes anything.
+        var isGate = false
         /// Other submissions of the same call follow.
         var isPart = false
         /// A sink has accepted it.

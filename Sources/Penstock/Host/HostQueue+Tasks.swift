@@ -30,12 +30,7 @@ extension HostQueue {
     package func enqueue(
         _ head: Head, accept: () -> Void, perform: @escaping @Sendable () async throws(StorageError) -> Int
     ) throws(StorageError) -> Bool {
-        guard reserve() else { return false }
-        let isOpen = state.withLock { state in
-            guard !state.isClosed else { return false }
-            accept()
-            outstanding.wrappingAdd(1, ordering: .relaxed)
-            bytes.wrappingAdd(UInt64(head.length), ordering: .relaxed)
+        let admission = admit(head.length, accept) { state in
             let epoch = state.epoch
             epoch.add(1)
             state.nextTask += 1
@@ -52,13 +47,30 @@ extension HostQueue {
                 end(HostCompletion(head, result), in: epoch)
             }
             state.tasks[number] = (head.tag, task)
-            return true
         }
-        guard isOpen else {
-            releaseSlot()
-            throw StorageError(.queueClosed, head.isRead ? .read : .write)
+        switch admission {
+        case .taken: return true
+        case .full: return false
+        case .closed: throw StorageError(.queueClosed, head.isRead ? .read : .write)
         }
-        return true
+    }
+
+    /// A request to or from a device that waits for others before it takes anything.
+    func enqueueWaiting(
+        _ request: borrowing HostRequest, _ slice: SinkSlice, _ accept: () -> Void
+    ) throws(StorageError) -> Bool {
+        let head = Head(
+            isRead: request.isRead, offset: request.offset, length: request.length, tag: request.tag,
+            payload: request.payload)
+        var options = RequestOptions(configuration.priority, request.tag, nil, nil)
+        options.deadlineNanoseconds = request.deadline
+        let (isRead, file, offset, owner) = (request.isRead, request.file, request.offset, request.owner)
+        return try enqueue(head, accept: accept) { [core, options] () throws(StorageError) in
+            defer { withExtendedLifetime(owner) {} }
+            return isRead
+                ? try await core.read(file, offset, into: slice, options)
+                : try await core.write(slice, file, offset, options)
+        }
     }
 
     func cancelTasks(tag value: UInt64, mask: UInt64) {

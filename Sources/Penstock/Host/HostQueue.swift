@@ -48,8 +48,6 @@ package final class HostQueue: Sendable {
     }
 
     package static let largestCapacity = 1 << 20
-    /// How often those who wait for a slot look whether there is one, in nanoseconds.
-    private static let slotInterval: UInt64 = 1_000_000
 
     struct State {
         var open: HostBatch
@@ -63,18 +61,15 @@ package final class HostQueue: Sendable {
     let core: QueueCore
     private var dispatch: HostDispatch? { configuration.dispatch }
     package let configuration: Configuration
-    private let slots: Int
+    private let slots: SlotCount
     // Neither the batches nor the epoch are touched by anyone else while they are here.
     let state: Locked<State>
-    private let used = Atomic<Int>(0)
     /// Requests that are still to be reported.
     let outstanding = Atomic<Int>(0)
     let bytes = Atomic<UInt64>(0)
     private let completed = Atomic<UInt64>(0)
     private let failed = Atomic<UInt64>(0)
     private let errors = Locked(ErrorRecord())
-    /// Who waits for a slot.
-    private let slotGate = Gate()
     /// Who waits for something to be over.
     private let endGate = Gate()
 
@@ -91,7 +86,7 @@ package final class HostQueue: Sendable {
         guard !queue.core.isClosed.load(ordering: .relaxed) else { throw StorageError(.queueClosed, .setUp) }
         core = queue.core
         self.configuration = configuration
-        self.slots = slots
+        self.slots = SlotCount(slots)
         state = Locked(State(open: HostBatch(sizeClass: HostBatch.capacities.count - 1)))
     }
 
@@ -105,9 +100,8 @@ package final class HostQueue: Sendable {
     package var isOver: Bool { state.withLock { $0.isClosed } && isIdle }
 
     package var status: Status {
-        let used = used.load(ordering: .relaxed)
-        return Status(
-            slots: slots, slotsFree: max(0, slots - used), bytesPending: bytes.load(ordering: .relaxed),
+        Status(
+            slots: slots.count, slotsFree: slots.free, bytesPending: bytes.load(ordering: .relaxed),
             completed: completed.load(ordering: .relaxed), failed: failed.load(ordering: .relaxed))
     }
 
@@ -135,6 +129,7 @@ package final class HostQueue: Sendable {
             transfer = try Transfer(operation, request.file, request.offset, device, core: core)
             slice = device
         }
+        if let slice, slice.options?.waits == true { return try enqueueWaiting(request, slice, accept) }
         var record = RequestRecord(
             request.isRead ? .read : .write, file: request.file, address: transfer.address, offset: transfer.offset,
             length: transfer.length, priority: configuration.priority)
@@ -144,21 +139,39 @@ package final class HostQueue: Sendable {
         }
         record.tag = request.tag
         record.deadline = request.deadline
-        guard reserve() else { return false }
+        let admission = admit(record.length, accept) { state in
+            state.open.append(record, HostBatch.Entry(file: request.file, slice: slice, payload: request.payload))
+            if state.open.isFull { send(&state) }
+        }
+        switch admission {
+        case .taken: return true
+        case .full: return false
+        case .closed: throw StorageError(.queueClosed, operation, path: request.file.path)
+        }
+    }
+
+    /// What becomes of a request that wants to be taken.
+    enum Admission { case taken, full, closed }
+
+    /// Takes a request, if there is a slot for it and the queue is open.
+    ///
+    /// - Parameters:
+    ///   - length: The bytes that count while it is pending.
+    ///   - accept: Called once it is certain to be taken, before anything can come of it.
+    ///   - add: Adds it to what is to be done.
+    func admit(_ length: Int, _ accept: () -> Void, _ add: (inout State) -> Void) -> Admission {
+        guard takeSlot() else { return .full }
         let isOpen = state.withLock { state in
             guard !state.isClosed else { return false }
             accept()
             outstanding.wrappingAdd(1, ordering: .relaxed)
-            bytes.wrappingAdd(UInt64(record.length), ordering: .relaxed)
-            state.open.append(record, HostBatch.Entry(file: request.file, slice: slice, payload: request.payload))
-            if state.open.isFull { send(&state) }
+            bytes.wrappingAdd(UInt64(length), ordering: .relaxed)
+            add(&state)
             return true
         }
-        guard isOpen else {
-            releaseSlot()
-            throw StorageError(.queueClosed, operation, path: request.file.path)
-        }
-        return true
+        if isOpen { return .taken }
+        slots.give()
+        return .closed
     }
 
     /// Sends what has been enqueued.
@@ -188,28 +201,20 @@ package final class HostQueue: Sendable {
     func takeBack(_ batch: HostBatch) {
         state.withLock { state in
             // What a full queue needs of the largest, and as much memory of the others at most.
-            let kept = max(2, min(slots, 16_384) / HostBatch.capacities[batch.sizeClass])
+            let kept = max(2, min(slots.count, 16_384) / HostBatch.capacities[batch.sizeClass])
             if state.spare[batch.sizeClass].count < kept { state.spare[batch.sizeClass].append(batch) }
         }
         // Where callbacks take each slot that they free, there may never be many.
-        slotGate.wake()
+        slots.wake()
     }
 
-    func reserve() -> Bool {
-        while true {
-            if used.wrappingAdd(1, ordering: .relaxed).newValue <= slots { return true }
-            releaseSlot()
+    private func takeSlot() -> Bool {
+        while !slots.take() {
             guard case .block = configuration.whenFull, !isReporting else { return false }
             submit()
-            // Looked at again now and then: waking is for when there are some, which there may never be.
-            _ = slotGate.wait(Self.slotInterval) { used.load(ordering: .sequentiallyConsistent) < slots }
+            slots.wait()
         }
-    }
-
-    func releaseSlot() {
-        let left = used.wrappingSubtract(1, ordering: .sequentiallyConsistent).newValue
-        // Who waits is woken once there are some: waking costs more than a small read. See also `takeBack`.
-        if left == slots - max(1, slots / 4) { slotGate.wake() }
+        return true
     }
 
     // MARK: Ends
@@ -246,7 +251,7 @@ package final class HostQueue: Sendable {
 
     /// Reports a request: the slot first, so that the report can enqueue another.
     func report(_ completion: borrowing HostCompletion) {
-        releaseSlot()
+        slots.give()
         configuration.report(completion)
         settleOutstanding()
     }

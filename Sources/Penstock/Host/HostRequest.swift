@@ -28,6 +28,8 @@ package struct HostRequest {
     /// Nanoseconds from the submission until the request gives up; `.max`: never.
     package var deadline: UInt64 = .max
     package var payload = Payload()
+    /// Kept until the request has ended, if it is one that waits for others first.
+    package var owner: (any AnyObject & Sendable)?
 
     package init(isRead: Bool, file: StorageFile, offset: UInt64, place: Place) {
         self.isRead = isRead

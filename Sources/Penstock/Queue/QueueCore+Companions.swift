@@ -23,11 +23,12 @@ extension QueueCore {
         return inline.count
     }
 
-    /// A block of memory from an arena of the caller's; suspends until there is one.
+    /// A block of memory from an arena of the caller's; suspends until there is one, or the deadline has come.
     package func take(
-        _ count: Int, from arena: SlabArena, path: FilePath?
+        _ count: Int, from arena: SlabArena, path: FilePath?, deadline: ContinuousClock.Instant? = nil
     ) async throws(StorageError) -> SlabArena.Block {
-        try await take(count, from: arena, .read, path: path)
+        let left = deadline.map { RequestOptions.nanoseconds(until: $0) }
+        return try await take(count, from: arena, .read, path: path, within: left ?? .max)
     }
 
     /// Fills a slice of a device's memory, piece by piece, by way of staging memory.

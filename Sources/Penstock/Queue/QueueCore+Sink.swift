@@ -46,6 +46,11 @@ extension QueueCore {
         {
             return count
         }
+        var options = options
+        if slice.options?.waits == true {
+            _ = try Transfer(.read, file, offset, slice, core: self)
+            try await passGate(slice, .read, &options)
+        }
         let submission: Submission
         switch try beginRead(file, offset, slice, options) {
         case .over: return 0
@@ -118,6 +123,8 @@ extension QueueCore {
         let transfer = try Transfer(.write, file, offset, slice, core: self)
         guard !Task.isCancelled else { throw cancelled(transfer, .write) }
         guard transfer.length > 0 else { return 0 }
+        var options = options
+        try await passGate(slice, .write, &options)
         var record = RequestRecord(
             .write, file: file, address: transfer.address, offset: offset, length: transfer.length,
             priority: options.priority ?? StoragePriority(Task.currentPriority))
@@ -205,7 +212,7 @@ extension QueueCore {
     }
 
     private func prepare(
-        _ record: RequestRecord, _ block: SlabArena.Block?, start: Int = 0, isPart: Bool = false,
+        _ record: RequestRecord, _ block: SlabArena.Block?, start: Int = 0, isPart: Bool = false, isGate: Bool = false,
         _ options: RequestOptions
     ) -> Submission {
         let submission = pool.take(1)
@@ -213,7 +220,10 @@ extension QueueCore {
         record.followsTask = options.priority == nil
         record.tag = options.tag
         record.deadline = options.deadlineNanoseconds
-        if let block {
+        if isGate {
+            submission.append(record, SinkCopy(target: record.target, start: 0, count: 0, memory: record.address))
+            submission.landing = .init(sink: Int(record.sink), block: nil, isGate: true)
+        } else if let block {
             submission.append(
                 record,
                 SinkCopy(target: record.target, start: start, count: record.length, memory: block.address))
@@ -293,22 +303,25 @@ extension QueueCore {
     ) async throws(StorageError) -> Int {
         let index = try sinkIndex(of: slice)
         let staging = sinks[index].staging
+        var options = options
+        try await passGate(slice, direction, &options)
         let begin = linux_monotonic_ns()
         var start = 0
         while start < slice.count {
             let limit = Engine.largestStagedPiece
             let count =
                 slice.options?.layout?.pieceLength(at: start, limit: limit) ?? min(slice.count - start, limit)
-            let block = try await take(count, from: staging, .copy, path: nil)
+            let block: SlabArena.Block
             do throws(StorageError) {
-                try await before(block, start..<start + count)
+                block = try await filled(
+                    count, from: staging, within: options.nanoseconds(leftSince: begin)
+                ) { block throws(StorageError) in try await before(block, start..<start + count) }
             } catch {
-                staging.release(block)
                 if start > 0, slice.options != nil { await endCopy(slice, direction, index) }
                 throw error
             }
-            var options = options
-            options.deadlineNanoseconds = options.nanoseconds(leftSince: begin)
+            var left = options
+            left.deadlineNanoseconds = options.nanoseconds(leftSince: begin)
             var record = RequestRecord(
                 direction, file: nil, address: block.address, offset: 0, length: count,
                 priority: options.priority ?? StoragePriority(Task.currentPriority))
@@ -317,7 +330,7 @@ extension QueueCore {
             defer { if direction == .write { staging.release(block) } }
             do throws(StorageError) {
                 _ = try await perform(
-                    record, block, asked: slice.count, start: start, isPart: start + count < slice.count, options)
+                    record, block, asked: slice.count, start: start, isPart: start + count < slice.count, left)
             } catch {
                 if start > 0, slice.options != nil { await endCopy(slice, direction, index) }
                 throw error
@@ -330,13 +343,47 @@ extension QueueCore {
 }
 
 extension QueueCore {
-    /// Has the sink leave in order what the earlier parts of a failed call have begun.
-    private func endCopy(_ slice: SinkSlice, _ direction: RequestRecord.Direction, _ sink: Int) async {
+    /// A block of staging memory that has been filled.
+    private func filled(
+        _ count: Int, from staging: SlabArena, within nanoseconds: UInt64,
+        _ fill: (SlabArena.Block) async throws(StorageError) -> Void
+    ) async throws(StorageError) -> SlabArena.Block {
+        let block = try await take(count, from: staging, .copy, path: nil, within: nanoseconds)
+        do throws(StorageError) {
+            try await fill(block)
+            return block
+        } catch {
+            staging.release(block)
+            throw error
+        }
+    }
+
+    /// Waits until what a transfer waits for has been reached, with nothing in hand that others may need for just that.
+    private func passGate(
+        _ slice: SinkSlice, _ direction: RequestRecord.Direction, _ options: inout RequestOptions
+    ) async throws(StorageError) {
+        guard slice.options?.waits == true else { return }
+        let begin = linux_monotonic_ns()
+        let submission = prepare(
+            empty(slice, direction, try sinkIndex(of: slice)), nil, isGate: true, options)
+        await run(submission)
+        _ = try finish(submission, asked: slice.count)
+        options.deadlineNanoseconds = options.nanoseconds(leftSince: begin)
+    }
+
+    /// A record that moves nothing.
+    private func empty(_ slice: SinkSlice, _ direction: RequestRecord.Direction, _ sink: Int) -> RequestRecord {
         let nowhere = UnsafeMutableRawPointer(bitPattern: SlabArena.smallestBlock)!
         // Of one byte, since no request has fewer; its copy has none.
         var record = RequestRecord(direction, file: nil, address: nowhere, offset: 0, length: 1, priority: .normal)
         record.sink = Int8(sink)
         record.target = slice.target
+        return record
+    }
+
+    /// Has the sink leave in order what the earlier parts of a failed call have begun.
+    private func endCopy(_ slice: SinkSlice, _ direction: RequestRecord.Direction, _ sink: Int) async {
+        let record = empty(slice, direction, sink)
         let submission = pool.take(1)
         submission.append(
             record, SinkCopy(target: record.target, start: 0, count: 0, memory: record.address))

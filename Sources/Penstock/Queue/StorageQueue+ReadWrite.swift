@@ -185,15 +185,27 @@ extension QueueCore {
         return HostBuffer(block: block, count: count, arena: arena)
     }
 
-    /// A block of at least `count` bytes; suspends until there is one.
+    /// A block of at least `count` bytes; suspends until there is one, or so many nanoseconds have passed.
     func take(
-        _ count: Int, from arena: SlabArena, _ operation: StorageError.Operation, path: FilePath?
+        _ count: Int, from arena: SlabArena, _ operation: StorageError.Operation, path: FilePath?,
+        within nanoseconds: UInt64 = .max
     ) async throws(StorageError) -> SlabArena.Block {
         if let block = arena.take(count) { return block }
         guard arena.canEverHold(count) else {
             throw StorageError(.memoryLimit, operation, path: path, length: count)
         }
         let wait = MemoryWait()
+        let isLate = LateFlag()
+        let timer =
+            nanoseconds == .max
+            ? nil
+            : Task {
+                try? await Task.sleep(for: .nanoseconds(Int64(clamping: nanoseconds)))
+                guard !Task.isCancelled else { return }
+                isLate.value.store(true, ordering: .relaxed)
+                wait.cancel(in: arena)
+            }
+        defer { timer?.cancel() }
         let grant = await withTaskCancellationHandler {
             await Answer.wait { answer in
                 wait.begin(in: arena, count) { answer.give($0) }
@@ -206,7 +218,14 @@ extension QueueCore {
         case .outOfMemory: throw StorageError(.outOfMemory, operation, path: path, length: count)
         case .withdrawn:
             let isClosed = isClosed.load(ordering: .relaxed)
-            throw StorageError(isClosed ? .queueClosed : .cancelled, operation, path: path, length: count)
+            let isLate = isLate.value.load(ordering: .relaxed)
+            throw StorageError(
+                isClosed ? .queueClosed : isLate ? .deadlineExceeded : .cancelled, operation, path: path, length: count)
         }
     }
+}
+
+/// Whether the time for something has passed.
+private final class LateFlag: Sendable {
+    let value = Atomic<Bool>(false)
 }

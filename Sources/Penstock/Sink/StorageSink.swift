@@ -79,6 +79,9 @@ package struct SinkWork {
     package var isLast: Bool
     /// The request has failed: what was begun for it is to be left in order, and nobody to be told that it is done.
     package var isFailed = false
+    /// There is nothing to move: it ends as soon as what its request waits for has been reached, before the request takes any
+    /// memory, which others may need for just that.
+    package var isGate = false
 }
 
 /// One stretch of bytes between staging memory and a device's.
@@ -128,17 +131,20 @@ package final class SinkOptions: Sendable {
     package let details: any AnyObject & Sendable
     /// It has others to wait for, or to tell: it cannot share a batch.
     package let isSynchronized: Bool
+    /// It has others to wait for: see ``SinkWork/isGate``.
+    package let waits: Bool
     /// What the bytes hold, if the sink is to decode them; only of a device that can.
     package let decoding: SinkDecoding?
 
     /// - Parameter decoding: If there is one, it is the layout too.
     package init(
         layout: (any SinkLayout)? = nil, details: any AnyObject & Sendable, isSynchronized: Bool,
-        decoding: SinkDecoding? = nil
+        waits: Bool = false, decoding: SinkDecoding? = nil
     ) {
         self.layout = decoding ?? layout
         self.details = details
         self.decoding = decoding
+        self.waits = waits
         // Its device takes as much at a time as it has room for, which has to be a piece of one request.
         self.isSynchronized = isSynchronized || decoding != nil
     }

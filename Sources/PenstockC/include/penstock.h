@@ -538,8 +538,7 @@ penstock_result penstock_enqueue_event(penstock_queue queue, int event);
 
 // Has all requests enqueued afterwards that touch the device's memory wait, before they do so, for a timeline semaphore of the
 // host's to reach a value, until the next such call for the device, which takes the place of this one; semaphore 0: for none.
-// Files are read meanwhile, as far as there is memory for what waits: a device's `staging_bytes` for reads, for writes a share of
-// `bytes_in_flight`. What needs more of these waits as well, so nothing that the semaphore depends on should. The semaphore must live until the requests that wait for it have ended.
+// No other request waits, and these take no memory meanwhile. The semaphore must live until the requests that wait for it have ended.
 // Meanwhile each of them allocates.
 penstock_result penstock_enqueue_wait(penstock_queue queue, penstock_device device, uint64_t semaphore, uint64_t value);
 

@@ -162,7 +162,7 @@ struct ChunkWriter: Sendable {
         guard !overflow, workers.landing.canEverHold(count) else {
             throw error(.memoryLimit, nil, window, "the codec may need more memory than there is; make chunks smaller")
         }
-        let block = try await queue.core.take(count, from: workers.landing, path: file.path)
+        let block = try await queue.core.take(count, from: workers.landing, path: file.path, deadline: options.deadline)
         return HostBuffer(block: block, count: count, arena: workers.landing)
     }
 

@@ -218,7 +218,8 @@ struct DecodeBatch: Sendable {
                     "chunks of more than \(DecodingRequest.largestChunk) bytes cannot be read; encode smaller ones")
             }
             let landing = HostBuffer(
-                block: try await queue.core.take(group.count, from: workers.landing, path: file.path),
+                block: try await queue.core.take(
+                    group.count, from: workers.landing, path: file.path, deadline: manner.deadline),
                 count: group.count, arena: workers.landing)
             let count = try await queue.read(
                 from: file, at: group.offset, into: landing[...],

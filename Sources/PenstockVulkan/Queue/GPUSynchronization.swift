@@ -6,8 +6,8 @@ import Penstock
 /// The application's semaphores must live until the call has returned; of `submit`, until the ticket's point is reached.
 public struct GPUSynchronization: Sendable {
     /// Timeline semaphores of the application's, and the values that they must reach before the transfer touches the GPU's
-    /// memory: the copies are submitted once the values are reached. Nothing of anybody else's waits meanwhile, as long as
-    /// there is memory: what waits keeps its staging memory, and a write its share of the bytes in flight.
+    /// memory. The transfer begins once the values are reached, and takes neither memory nor a place in the queue before:
+    /// nothing of anybody else's waits meanwhile.
     /// The queue's shutdown ends those that still wait, with ``Penstock/StorageError/Code/queueClosed``.
     public var after: [GPUSemaphorePoint]
     /// Timeline semaphores of the application's that reach their values when all bytes are there. Each value must be larger

@@ -12,6 +12,8 @@ extension GPUSink {
             guard !isStopping else { return giveBack(work, .init(token: work.token, failure: .queueClosed)) }
             guard canWaitForOthers() else { return giveBack(work, .init(token: work.token, failure: .unavailable)) }
             held.append(Held(work: work, copy: copies[0], details: details))
+        } else if work.isGate {
+            results.append(SinkResult(token: work.token))
         } else if isStopping, !device.submits {
             giveBack(work, .init(token: work.token, failure: .queueClosed))
         } else {

@@ -49,6 +49,10 @@ extension GPUSink {
                 continue
             }
             forget(item.details.after)
+            guard !item.work.isGate else {
+                results.append(SinkResult(token: item.work.token))
+                continue
+            }
             withUnsafePointer(to: item.copy) { add(item.work, UnsafeBufferPointer(start: $0, count: 1)) }
         }
     }

@@ -45,7 +45,8 @@ final class TransferDetails: @unchecked Sendable {  // constant but for atomics 
         precondition(decoding == nil || (image == nil && !endsOnSubmit))
         return SinkOptions(
             layout: image, details: self,
-            isSynchronized: !after.isEmpty || !signal.isEmpty || endsOnSubmit || newOwner != nil, decoding: decoding)
+            isSynchronized: !after.isEmpty || !signal.isEmpty || endsOnSubmit || newOwner != nil,
+            waits: !after.isEmpty, decoding: decoding)
     }
 }
 

@@ -110,6 +110,8 @@ struct BenchRead: AsyncParsableCommand {
             },
             LazyCase(name: "4 KiB, batches of 128, C interface") {
                 let host = try HostReads(file, blockSize: 4096, offsets: offsets(4096), depth: 128)
+                // Which reads on its caller's thread, as a call that must not enter the kernel cannot.
+                let inline = try await queue(4096, 128) { $0.driver = .ioUring }
                 let queue = try await queue(4096, 128) {
                     $0.inlineLimit = 0
                     $0.driver = .ioUring
@@ -119,6 +121,7 @@ struct BenchRead: AsyncParsableCommand {
                     baselines: [
                         .init(Contestant("perform") { try await queue.batches(on: .global) }, target: 0.9),
                         .init(Contestant("perform, executor") { try await queue.batches(on: .queue) }),
+                        .init(Contestant("perform, inline") { try await inline.batches(on: .global) }),
                     ])
             },
             ring("4 KiB, 128 tasks, ring, on the queue's executor", target: 0.65) { try await $0.tasks(on: .queue) },

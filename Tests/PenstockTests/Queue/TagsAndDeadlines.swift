@@ -151,4 +151,26 @@ extension StorageQueue {
     fileprivate func cancelOftenWhileBusy(tag: UInt64, times: Int) {
         for _ in 0..<times { cancel(tag: tag) }
     }
+
+    @Test func deadlinesHoldForThoseWhoWaitForMemory() async throws {
+        try await withStorageQueue { queue in
+            let arena = SlabArena(limit: SlabArena.slabSize)
+            let all = arena.take(SlabArena.slabSize)!
+            for _ in 0..<10 {
+                await expectFailure(.deadlineExceeded) {
+                    try await queue.core.take(4096, from: arena, path: nil, deadline: .now + .milliseconds(2))
+                }
+            }
+            let waiting = Task {
+                try await queue.core.take(4096, from: arena, path: nil, deadline: .now + .seconds(600))
+            }
+            let cancelled = Task {
+                try await queue.core.take(4096, from: arena, path: nil, deadline: .now + .seconds(600))
+            }
+            cancelled.cancel()
+            await expectFailure(.cancelled) { try await cancelled.value }
+            arena.release(all)
+            arena.release(try await waiting.value)
+        }
+    }
 }

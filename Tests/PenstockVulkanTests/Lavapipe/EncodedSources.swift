@@ -108,5 +108,99 @@ extension DevicesInTurn {
                 raw.destroy(done)
             }
         }
+
+        @Test func whatWaitsForSemaphoresHoldsNobodyUp() async throws {
+            try await withApplication { application in
+                let raw = application.raw
+                let device = try application.adopt()
+                let (gate, done) = (raw.makeTimeline(), raw.makeTimeline())
+                try await withStorageQueue(
+                    Driver.ioUring.configuration {
+                        $0.stagingBytes = 4 << 20
+                        $0.bytesInFlight = 4 << 20
+                    }
+                ) { queue in
+                    // Each of them could take all the staging memory, or all the bytes in flight.
+                    let count = 8 << 20
+                    let file = try await queue.open(directory.make("large", count: count))
+                    let (bytes, encoded) = try await sample(count, queue)
+                    let buffers = try (0..<4).map { _ in try device.makeBuffer(byteCount: count) }
+                    try await FilePattern(4).fill(buffers[3][...], queue)
+                    let written = try await queue.open(directory["written"], [.readWrite, .create])
+                    let after = GPUSynchronization(after: [gate.at(1)])
+                    let waiting = [
+                        Task { try await queue.read(from: file, into: buffers[0][...], synchronization: after) },
+                        Task {
+                            try await queue.read(
+                                from: encoded[...], into: buffers[1][...].synchronized(by: after),
+                                decoding: Self.codec)
+                        },
+                        Task { try await queue.write(buffers[3][...], to: written, synchronization: after) },
+                        Task { try await queue.write(buffers[3][...], to: written, synchronization: after) },
+                    ]
+                    // What the application signals by comes behind others of the same kind.
+                    for _ in 0..<3 {
+                        try await queue.read(from: file, into: buffers[2][...])
+                        try await queue.read(from: encoded[...], into: buffers[2][...], decoding: Self.codec)
+                        try await queue.write(
+                            buffers[3][0..<1 << 20],
+                            to: try await queue.open(directory["other"], [.writeOnly, .create]))
+                        let host = try await queue.allocate(byteCount: count)
+                        #expect(try await queue.read(from: file, into: host[...]) == count)
+                    }
+                    let last = Task {
+                        try await queue.read(
+                            from: file, into: buffers[2][0..<4096], synchronization: .init(signal: [done.at(1)]))
+                    }
+                    #expect(raw.wait(for: done.at(1)) == VK_SUCCESS)
+                    #expect(try await last.value == 4096)
+                    application.signal(gate.at(1))
+                    for task in waiting { #expect(try await task.value == count) }
+                    #expect(try await buffers[0][...].bytes(queue) == FilePattern().bytes(0..<count))
+                    #expect(try await buffers[1][...].bytes(queue) == bytes)
+                    #expect(directory.contents(written.path) == FilePattern(4).bytes(0..<count))
+                }
+                raw.destroy(gate)
+                raw.destroy(done)
+            }
+        }
+
+        @Test func whatWaitsForSemaphoresEndsInEveryWay() async throws {
+            try await withApplication { application in
+                let raw = application.raw
+                let device = try application.adopt()
+                let gate = raw.makeTimeline()
+                let count = 1 << 20
+                let path = directory.make("file", count: count)
+                let buffer = try device.makeBuffer(byteCount: count)
+                let image = try device.makeImage(ImageStreams.large.image)
+                let after = GPUSynchronization(after: [gate.at(1)])
+                let queue = try StorageQueue()
+                let file = try await queue.open(path)
+                func read() async throws(StorageError) -> Int {
+                    try await queue.read(from: file, into: buffer[...], tag: 7, synchronization: after)
+                }
+                let cancelled = Task { try await read() }
+                cancelled.cancel()
+                await expectFailure(.cancelled) { try await cancelled.value }
+                await expectFailure(.deadlineExceeded) {
+                    try await queue.read(
+                        from: file, into: buffer[...], deadline: .now + .milliseconds(5), synchronization: after)
+                }
+                await expectFailure(.deadlineExceeded) {
+                    try await queue.read(
+                        from: file, into: image.level(3), deadline: .now + .milliseconds(5), synchronization: after)
+                }
+                // Nothing has begun: the image is as it was.
+                #expect(try await queue.read(from: file, into: image.level(3)) == image.level(3).count)
+                await expectFailure(.invalidRange) {
+                    try await queue.read(from: file, into: buffer[1..<count + 1], synchronization: after)
+                }
+                let ended = Task { try await read() }
+                await queue.shutdown()
+                await expectFailure(.queueClosed) { try await ended.value }
+                raw.destroy(gate)
+            }
+        }
     }
 }
