@@ -37,7 +37,7 @@ done
 ld -r --force-group-allocation -o "$work/all.o" "$runtime/$(uname -m)/swiftrt.o" \
     --whole-archive "$library" --no-whole-archive --start-group "${archives[@]}" --end-group
 
-# Everything but the interface becomes local: a host may have another Swift runtime, or another zstd, of its own.
+# Everything but the interface becomes local: a host may have the same names of its own.
 sed -n 's/^[a-z].*[ *]\(penstock_[a-z_]*\)(.*/\1/p' "$here/include/penstock.h" >"$work/exports"
 objcopy --keep-global-symbols="$work/exports" --strip-unneeded \
     --remove-section='.swift1_autolink_entries' --remove-section='.swift_modhash' "$work/all.o" "$work/penstock.o"

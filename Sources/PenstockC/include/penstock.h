@@ -17,22 +17,23 @@
 //
 // Units: sizes and offsets are bytes, times are nanoseconds.
 //
-// Threads: every function may be called from any thread at any time, and from callbacks, except where it says otherwise.
-// No function but those that say so waits for a disk, a device or another thread. A runtime has one thread of its own (and
-// more where there is no io_uring), and calls the host's code on that one only, or, if asked to, on none: see
-// `penstock_dispatch`.
+// Threads: every function may be called from any thread at any time, and from callbacks, except where it says
+// otherwise. No function but those that say so waits for a disk, a device or another thread. A runtime has one thread
+// of its own (and more where there is no io_uring), and calls the host's code on that one only, or, if asked to, on
+// none: see `penstock_dispatch`.
 //
-// Ownership: nothing given to a function is kept after it returns, except what a request names: its memory, its status word
-// and its name must stay as they are until the request has ended. Structs are read, never written, unless they are results.
+// Ownership: nothing given to a function is kept after it returns, except what a request names: its memory, its status
+// word and its name must stay as they are until the request has ended. Structs are read, never written, unless they are
+// results.
 //
-// Handles are numbers, not pointers: one that has been closed, or never was, gives PENSTOCK_ERROR_INVALID_HANDLE. Zero is
-// no handle.
+// Handles are numbers, not pointers: one that has been closed, or never was, gives PENSTOCK_ERROR_INVALID_HANDLE. Zero
+// is no handle.
 //
-// Structs begin with their size, `sizeof` it, and may grow at their end in later versions: what is missing counts as zero,
-// and zero means the default everywhere.
+// Structs begin with their size, `sizeof` it, and may grow at their end in later versions: what is missing counts as
+// zero, and zero means the default everywhere.
 //
-// Errors: a function that refuses returns a negative result and has done nothing. A request that was accepted ends exactly
-// once, with its bytes or one error. `penstock_result_text` says what each means.
+// Errors: a function that refuses returns a negative result and has done nothing. A request that was accepted ends
+// exactly once, with its bytes or one error. `penstock_result_text` says what each means.
 #ifndef PENSTOCK_H
 #define PENSTOCK_H
 
@@ -43,8 +44,8 @@
 extern "C" {
 #endif
 
-// The version of this header. `penstock_version` returns that of the library: one with the same major number, and a minor
-// number that is no less, has everything that is declared here.
+// The version of this header. `penstock_version` returns that of the library: one with the same major number, and a
+// minor number that is no less, has everything that is declared here.
 #define PENSTOCK_MAKE_VERSION(major, minor, patch) \
     (((uint32_t)(major) << 22) | ((uint32_t)(minor) << 12) | (uint32_t)(patch))
 #define PENSTOCK_VERSION PENSTOCK_MAKE_VERSION(0, 1, 0)
@@ -100,8 +101,8 @@ enum {
     PENSTOCK_ERROR_CHECKSUM_MISMATCH = -71,
 };
 
-// The name of a result without its prefix, "DEVICE_LOST", and a sentence that says what happened and what to do about it.
-// Never NULL, whatever the number; the strings are there for ever.
+// The name of a result without its prefix, "DEVICE_LOST", and a sentence that says what happened and what to do about
+// it. Never NULL, whatever the number; the strings are there for ever.
 const char *penstock_result_name(penstock_result result);
 const char *penstock_result_text(penstock_result result);
 
@@ -141,18 +142,19 @@ typedef struct penstock_runtime_options {
     const char *name;   // of the thread (the first 15 bytes) and in logs; NULL: "penstock"
     uint64_t bytes_in_flight;  // asked of the disk at a time, at most; 0: 4 MiB
     uint64_t staging_bytes;    // memory for bytes on their way to a device, for each; at least 4 MiB; 0: 8 MiB
-    // What there is to tell, a line at a time, on any thread of the runtime's or the host's; it must not call the runtime.
+    // What there is to tell, a line at a time, on any thread of the runtime's or the host's; it must not call the
+    // runtime.
     void (*log)(void *user_data, int32_t level, const char *message);
     void *log_user_data;
-    // Called on each of the runtime's threads that calls the host's code, before it does so, and after the last time: its own,
-    // and those that decode.
+    // Called on each of the runtime's threads that calls the host's code, before it does so, and after the last time:
+    // its own, and those that decode.
     void (*thread_start)(void *user_data);
     void (*thread_stop)(void *user_data);
     void *thread_user_data;
-    // Where the memory for bytes on their way comes from, unless Vulkan must allocate it: blocks of some MiB, aligned to
-    // `alignment`, a power of two; NULL: there is none, and what cannot go on without it ends with
-    // PENSTOCK_ERROR_OUT_OF_MEMORY. All of them have come back when the runtime has been closed. Both or neither, on any
-    // thread; they must not call Penstock. NULL: anonymous mappings.
+    // Where the memory for bytes on their way comes from, unless Vulkan must allocate it: blocks of some MiB, aligned
+    // to `alignment`, a power of two; NULL: there is none, and what cannot go on without it ends with
+    // PENSTOCK_ERROR_OUT_OF_MEMORY. All of them have come back when the runtime has been closed. Both or neither, on
+    // any thread; they must not call Penstock. NULL: anonymous mappings.
     void *(*allocate)(void *user_data, size_t size, size_t alignment);
     void (*deallocate)(void *user_data, void *memory, size_t size);
     void *allocator_user_data;
@@ -174,8 +176,9 @@ penstock_result penstock_runtime_close(penstock_runtime runtime);
 
 penstock_result penstock_runtime_query(penstock_runtime runtime, penstock_runtime_info *info);
 
-// Writes on which rung each feature stands on this machine, and why, a line for each, cut to `capacity` bytes with a zero at
-// the end. `length`, if not NULL, gets how long the whole text is without that zero; `text` may be NULL if `capacity` is 0.
+// Writes on which rung each feature stands on this machine, and why, a line for each, cut to `capacity` bytes with a
+// zero at the end. `length`, if not NULL, gets how long the whole text is without that zero; `text` may be NULL if
+// `capacity` is 0.
 penstock_result penstock_runtime_describe(penstock_runtime runtime, char *text, size_t capacity, size_t *length);
 
 // One line of that, in parts. The strings are there until the runtime is closed.
@@ -191,10 +194,11 @@ typedef struct penstock_feature {
 // The feature with a number, from 0 on, in an order that does not change; PENSTOCK_ERROR_INVALID_RANGE behind the last.
 penstock_result penstock_runtime_feature(penstock_runtime runtime, uint32_t number, penstock_feature *feature);
 
-// With PENSTOCK_DELIVER_ON_DISPATCH: runs the callbacks of requests that have ended, oldest first, on the calling thread:
-// `most` of them at most (0: all that there are at its start), waiting up to `timeout` ns for the first (UINT64_MAX: as long as it takes).
-// `delivered`, if not NULL, gets how many. One thread at a time: while another dispatches, and in a callback, it is none.
-// A request keeps its slot in its queue until then, so a thread that dispatches should use queues that do not block it.
+// With PENSTOCK_DELIVER_ON_DISPATCH: runs the callbacks of requests that have ended, oldest first, on the calling
+// thread: `most` of them at most (0: all that there are at its start), waiting up to `timeout` ns for the first
+// (UINT64_MAX: as long as it takes). `delivered`, if not NULL, gets how many. One thread at a time: while another
+// dispatches, and in a callback, it is none. A request keeps its slot in its queue until then, so a thread that
+// dispatches should use queues that do not block it.
 penstock_result penstock_dispatch(penstock_runtime runtime, uint32_t most, uint64_t timeout, uint32_t *delivered);
 
 // ---- Files
@@ -226,8 +230,8 @@ enum {
 penstock_result penstock_file_open(
     penstock_runtime runtime, const char *path, uint32_t access, uint32_t caching, penstock_file *file);
 
-// Makes a file of an open descriptor, for what that is open for; it gets one of its own. The descriptor's position, O_APPEND and
-// O_DIRECT are not used.
+// Makes a file of an open descriptor, for what that is open for; it gets one of its own. The descriptor's position,
+// O_APPEND and O_DIRECT are not used.
 penstock_result penstock_file_adopt(
     penstock_runtime runtime, int descriptor, uint32_t flags, uint32_t caching, penstock_file *file);
 
@@ -240,8 +244,8 @@ penstock_result penstock_file_close(penstock_file file);
 
 // ---- Queues
 
-// Requests of one priority, with a limit on how many, and an order for what is signalled. Requests themselves run side by
-// side and end in any order.
+// Requests of one priority, with a limit on how many, and an order for what is signalled. Requests themselves run side
+// by side and end in any order.
 typedef struct penstock_queue {
     uint64_t id;
 } penstock_queue;
@@ -298,8 +302,8 @@ penstock_result penstock_queue_query(penstock_queue queue, penstock_queue_info *
 
 // ---- Vulkan
 
-// A device that requests stream to and from. Handles of Vulkan's are given as they are: those that are pointers as `void *`,
-// a `VkBuffer` and a `VkSemaphore` as the 64 bits that they have everywhere.
+// A device that requests stream to and from. Handles of Vulkan's are given as they are: those that are pointers as
+// `void *`, a `VkBuffer` and a `VkSemaphore` as the 64 bits that they have everywhere.
 typedef struct penstock_device {
     uint64_t id;
 } penstock_device;
@@ -319,8 +323,8 @@ typedef struct penstock_device_options {
     void *queue;            // VkQueue: for copies
     uint32_t enabled;       // PENSTOCK_ENABLED_…: what else the device was made with
     uint32_t reserved;      // zero
-    // If others use the queue: called on the runtime's thread before and after each submission, and held for that alone. Both
-    // or neither; they need not be recursive, and must not call Penstock.
+    // If others use the queue: called on the runtime's thread before and after each submission, and held for that
+    // alone. Both or neither; they need not be recursive, and must not call Penstock.
     void (*lock)(void *user_data);
     void (*unlock)(void *user_data);
     void *lock_user_data;
@@ -339,11 +343,12 @@ typedef struct penstock_device_info {
     uint32_t reserved;
 } penstock_device_info;
 
-// Uses a device of the host's; a runtime uses eight of them at most. Nothing of it is ever destroyed; it must live until every runtime that has used it, the
-// `penstock_device` and its buffers have been closed.
+// Uses a device of the host's; a runtime uses eight of them at most. Nothing of it is ever destroyed; it must live
+// until every runtime that has used it, the `penstock_device` and its buffers have been closed.
 penstock_result penstock_device_adopt(const penstock_device_options *options, penstock_device *device);
 
-// Makes a device, for tests and tools: a discrete GPU, an integrated one, or the CPU. `PENSTOCK_VK_DEVICE` names another.
+// Makes a device, for tests and tools: a discrete GPU, an integrated one, or the CPU. `PENSTOCK_VK_DEVICE` names
+// another.
 penstock_result penstock_device_create(penstock_device *device);
 
 penstock_result penstock_device_query(penstock_device device, penstock_device_info *info);
@@ -357,8 +362,8 @@ typedef struct penstock_buffer {
 } penstock_buffer;
 
 // Uses a `VkBuffer` of the host's, of `size` bytes, bound to memory and made with VK_BUFFER_USAGE_TRANSFER_DST_BIT for
-// reads, VK_BUFFER_USAGE_TRANSFER_SRC_BIT for writes. It is never destroyed; it must live until the requests that name it
-// have ended.
+// reads, VK_BUFFER_USAGE_TRANSFER_SRC_BIT for writes. It is never destroyed; it must live until the requests that name
+// it have ended.
 penstock_result penstock_buffer_adopt(penstock_device device, uint64_t handle, uint64_t size, penstock_buffer *buffer);
 
 // Makes a buffer, with VkBufferUsageFlags beside those for copies.
@@ -386,8 +391,8 @@ typedef struct penstock_image_description {
 } penstock_image_description;
 
 // Uses a `VkImage` of the host's, of one sample and optimal tiling, bound to memory and made with
-// VK_IMAGE_USAGE_TRANSFER_DST_BIT for reads, VK_IMAGE_USAGE_TRANSFER_SRC_BIT for writes. It is never destroyed; it must live
-// until the requests that name it have ended.
+// VK_IMAGE_USAGE_TRANSFER_DST_BIT for reads, VK_IMAGE_USAGE_TRANSFER_SRC_BIT for writes. It is never destroyed; it must
+// live until the requests that name it have ended.
 penstock_result penstock_image_adopt(
     penstock_device device, uint64_t handle, const penstock_image_description *description, penstock_image *image);
 
@@ -420,9 +425,9 @@ typedef struct penstock_image_part {
 
 // ---- Requests
 
-// One word of the host's, for any thread to poll: PENSTOCK_PENDING from the moment the request is enqueued, then its result.
-// What the request has moved can be seen by whoever has seen the result with `penstock_status_load`, or with an atomic load
-// of its own that acquires. The callback comes after it.
+// One word of the host's, for any thread to poll: PENSTOCK_PENDING from the moment the request is enqueued, then its
+// result. What the request has moved can be seen by whoever has seen the result with `penstock_status_load`, or with an
+// atomic load of its own that acquires. The callback comes after it.
 typedef int32_t penstock_status;
 penstock_result penstock_status_load(const penstock_status *status);
 
@@ -458,14 +463,14 @@ enum {
     PENSTOCK_COMPRESSION_CUSTOM = 7,  // the host's own
 };
 
-// A decoder of the host's: all of `source` into all of `destination`. Returns 0, or anything else if the bytes are not what
-// they should be: the request then ends with PENSTOCK_ERROR_MALFORMED_DATA. Called on threads of the runtime's that are
-// there for decoding, several at a time, each set up with `thread_start` first. It must not call Penstock.
+// A decoder of the host's: all of `source` into all of `destination`. Returns 0, or anything else if the bytes are not
+// what they should be: the request then ends with PENSTOCK_ERROR_MALFORMED_DATA. Called on threads of the runtime's
+// that are there for decoding, several at a time, each set up with `thread_start` first. It must not call Penstock.
 typedef int32_t (*penstock_decoder)(
     void *user_data, const void *source, uint64_t source_size, void *destination, uint64_t destination_size);
 
-// Valid during the call. It may do anything but wait: enqueue, cancel, close the queue that it runs on. Like all of the host's
-// code that is called from here it must return: no exception may leave it, nor `longjmp`.
+// Valid during the call. It may do anything but wait: enqueue, cancel, close the queue that it runs on. Like all of the
+// host's code that is called from here it must return: no exception may leave it, nor `longjmp`.
 typedef void (*penstock_callback)(const penstock_completion *completion);
 
 // A value of a timeline semaphore of the host's, a `VkSemaphore`; zero: none. Values must rise.
@@ -489,23 +494,24 @@ typedef struct penstock_request {
     const char *name;         // for people; comes back with the completion and in the error record; NULL: none
     penstock_buffer buffer;   // the bytes go to or come from this one; `memory` is NULL then
     uint64_t buffer_offset;
-    // Of reads: how the `size` bytes of the file are encoded, and how many bytes they decode to. Anything but GDeflate is
-    // decoded in one piece: if it comes from a disk or goes to a device, of at most 16 MiB, encoded and decoded; others end
-    // with PENSTOCK_ERROR_MEMORY_LIMIT. Such a request starts at once, and allocates.
+    // Of reads: how the `size` bytes of the file are encoded, and how many bytes they decode to. Anything but GDeflate
+    // is decoded in one piece: if it comes from a disk or goes to a device, of at most 16 MiB, encoded and decoded;
+    // others end with PENSTOCK_ERROR_MEMORY_LIMIT. Such a request starts at once, and allocates.
     uint32_t compression;  // PENSTOCK_COMPRESSION_…
     uint32_t reserved;     // zero
     uint64_t uncompressed_size;
     penstock_decoder decoder;  // for PENSTOCK_COMPRESSION_CUSTOM
     void *decoder_user_data;
-    // Of reads: the bytes, encoded or not, come from here, and `file` and `offset` are zero. Starts at once, and allocates.
+    // Of reads: the bytes, encoded or not, come from here, and `file` and `offset` are zero. Starts at once, and
+    // allocates.
     const void *source;
-    // Of requests to and from buffers and images: on the GPU. The copies wait until the first has reached its value, and have
-    // the second reach its own when they are done: not after a failure. Such a request allocates, and what is encoded is
-    // decoded by the CPU.
+    // Of requests to and from buffers and images: on the GPU. The copies wait until the first has reached its value,
+    // and have the second reach its own when they are done: not after a failure. Such a request allocates, and what is
+    // encoded is decoded by the CPU.
     penstock_point wait;
     penstock_point signal;
-    // The bytes go to or come from this image; `memory` is NULL and `buffer` zero then, and `size`, or what is decoded, the size
-    // of all the parts, one after the other. Such a request allocates.
+    // The bytes go to or come from this image; `memory` is NULL and `buffer` zero then, and `size`, or what is decoded,
+    // the size of all the parts, one after the other. Such a request allocates.
     penstock_image image;
     const penstock_image_part *parts;  // not kept; NULL: the whole image
     uint32_t part_count;
@@ -514,11 +520,11 @@ typedef struct penstock_request {
     uint32_t new_layout;  // in which they are left
 } penstock_request;
 
-// Enqueues requests, an array of structs that all have the first one's size. Does not wait, allocate, or enter the kernel,
-// unless the queue is full and is to block then. They start with the next `penstock_submit`, or sooner.
+// Enqueues requests, an array of structs that all have the first one's size. Does not wait, allocate, or enter the
+// kernel, unless the queue is full and is to block then. They start with the next `penstock_submit`, or sooner.
 //
-// Stops at the first one that cannot be enqueued and returns why: that one and those behind it have not been enqueued and
-// are never heard of again. `accepted`, if not NULL, gets how many have been.
+// Stops at the first one that cannot be enqueued and returns why: that one and those behind it have not been enqueued
+// and are never heard of again. `accepted`, if not NULL, gets how many have been.
 penstock_result penstock_enqueue(
     penstock_queue queue, const penstock_request *requests, size_t count, size_t *accepted);
 
@@ -532,15 +538,9 @@ penstock_result penstock_submit(penstock_queue queue);
 // PENSTOCK_OK. PENSTOCK_PENDING until then.
 penstock_result penstock_enqueue_status(penstock_queue queue, penstock_status *status);
 
-// Adds one to the counter of an eventfd once everything enqueued before has ended, unless the counter is full. The descriptor
-// is duplicated.
+// Adds one to the counter of an eventfd once everything enqueued before has ended, unless the counter is full. The
+// descriptor is duplicated.
 penstock_result penstock_enqueue_event(penstock_queue queue, int event);
-
-// Has all requests enqueued afterwards that touch the device's memory wait, before they do so, for a timeline semaphore of the
-// host's to reach a value, until the next such call for the device, which takes the place of this one; semaphore 0: for none.
-// No other request waits, and these take no memory meanwhile. The semaphore must live until the requests that wait for it have ended.
-// Meanwhile each of them allocates.
-penstock_result penstock_enqueue_wait(penstock_queue queue, penstock_device device, uint64_t semaphore, uint64_t value);
 
 // Has a timeline semaphore of the host's reach a value once everything enqueued before has ended; from the host, as
 // `vkSignalSemaphore` does. The semaphore must live until then, and its value be less than this one.
@@ -550,8 +550,15 @@ penstock_result penstock_enqueue_signal(
 // Waits until everything enqueued before has ended, or `timeout` ns have passed: PENSTOCK_TIMEOUT. Not in a callback.
 penstock_result penstock_wait(penstock_queue queue, uint64_t timeout);
 
-// Asks all requests enqueued before to end whose tag, under the mask, is the value: `tag & mask == value & mask`. Returns at
-// once; each ends with PENSTOCK_ERROR_CANCELLED when the kernel is done with its memory, or succeeds if it was too far on.
+// Has all requests enqueued afterwards that touch the device's memory wait, before they do so, for a timeline semaphore
+// of the host's to reach a value, until the next such call for the device, which takes the place of this one; semaphore
+// 0: for none. No other request waits, and these take no memory meanwhile. The semaphore must live until the requests
+// that wait for it have ended. Meanwhile each of them allocates.
+penstock_result penstock_enqueue_wait(penstock_queue queue, penstock_device device, uint64_t semaphore, uint64_t value);
+
+// Asks all requests enqueued before to end whose tag, under the mask, is the value: `tag & mask == value & mask`.
+// Returns at once; each ends with PENSTOCK_ERROR_CANCELLED when the kernel is done with its memory, or succeeds if it
+// was too far on.
 penstock_result penstock_cancel(penstock_queue queue, uint64_t mask, uint64_t value);
 
 // What has failed in a queue.
