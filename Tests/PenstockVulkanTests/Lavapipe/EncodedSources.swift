@@ -28,7 +28,7 @@ extension DevicesInTurn {
         func memoryIsDecodedByEither(_ way: Way, _ processor: DecodingPolicy.Processor) async throws {
             try await withValidatedDevice(way.configure) { device in
                 try await withStorageQueue { queue in
-                    let (bytes, encoded) = try await sample(1_000_001, queue)
+                    let (bytes, encoded) = try await sample(300_001, queue)
                     queue.setDecodingPolicy(DecodingPolicy(processor))
                     let buffer = try device.makeBuffer(byteCount: bytes.count + 200)
                     try await FilePattern(99).fill(buffer[...], queue)
@@ -53,7 +53,8 @@ extension DevicesInTurn {
         @Test func imagesAreDecodedFromMemory() async throws {
             try await withValidatedDevice { device in
                 try await withStorageQueue { queue in
-                    let image = try device.makeImage(ImageStreams.large.image)
+                    let image = try device.makeImage(
+                        .init(format: VK_FORMAT_R8G8B8A8_UNORM.rawValue, width: 300, height: 200, mipLevels: 5))
                     let (bytes, encoded) = try await sample(image.whole().count, queue)
                     #expect(
                         try await queue.read(from: encoded[...], into: image.whole(), decoding: Self.codec)
@@ -72,7 +73,7 @@ extension DevicesInTurn {
                 let device = try application.adopt()
                 let (gate, done) = (raw.makeTimeline(), raw.makeTimeline())
                 try await withStorageQueue { queue in
-                    let (bytes, encoded) = try await sample(2_500_000, queue)
+                    let (bytes, encoded) = try await sample(1_500_000, queue)
                     let file = try await queue.open(directory["stream"], [.readWrite, .create])
                     try await queue.write(encoded[...], to: file, at: 0)
                     if isOnDisk { dropFromCache(file.path) }
@@ -121,7 +122,7 @@ extension DevicesInTurn {
                     }
                 ) { queue in
                     // Each of them could take all the staging memory, or all the bytes in flight.
-                    let count = 8 << 20
+                    let count = 5 << 20
                     let file = try await queue.open(directory.make("large", count: count))
                     let (bytes, encoded) = try await sample(count, queue)
                     let buffers = try (0..<4).map { _ in try device.makeBuffer(byteCount: count) }
@@ -139,7 +140,7 @@ extension DevicesInTurn {
                         Task { try await queue.write(buffers[3][...], to: written, synchronization: after) },
                     ]
                     // What the application signals by comes behind others of the same kind.
-                    for _ in 0..<3 {
+                    for _ in 0..<2 {
                         try await queue.read(from: file, into: buffers[2][...])
                         try await queue.read(from: encoded[...], into: buffers[2][...], decoding: Self.codec)
                         try await queue.write(
