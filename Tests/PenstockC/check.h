@@ -208,4 +208,26 @@ static inline void expect_file(const char *folder, const char *name, uint64_t of
     free(bytes);
 }
 
+// A test that is run with each driver.
+typedef struct driver_test {
+    const char *name;
+    void (*run)(uint32_t driver);
+} driver_test;
+#define TEST(name) {#name, name}
+
+// Runs tests with both drivers, and says how long each took; `after`, if not NULL, is called after each.
+static inline void run_tests(const driver_test *tests, size_t count, void (*after)(void)) {
+    const uint32_t drivers[] = {PENSTOCK_DRIVER_IO_URING, PENSTOCK_DRIVER_THREADS};
+    for (int driver = 0; driver < 2; driver++) {
+        for (size_t index = 0; index < count; index++) {
+            const uint64_t start = now_ns();
+            tests[index].run(drivers[driver]);
+            printf("ok  %-36s %s  %6.1f ms\n", tests[index].name, driver ? "threads " : "io_uring",
+                   (double)(now_ns() - start) / 1e6);
+            fflush(stdout);
+            if (after) after();
+        }
+    }
+}
+
 #endif

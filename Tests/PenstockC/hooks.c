@@ -412,26 +412,14 @@ int main(int count_of_arguments, char **arguments) {
     CHECK(stream && fwrite(zstd_bytes, 1, zstd_size, stream) == zstd_size && fclose(stream) == 0);
     OK(penstock_device_create(&device));
     OK(penstock_buffer_create(device, SIZE, 0, &buffer));
-    static const struct {
-        const char *name;
-        void (*run)(uint32_t driver);
-    } tests[] = {
-#define TEST(name) {#name, name}
+    static const driver_test tests[] = {
         TEST(memory_comes_from_the_host),
         TEST(threads_logs_and_names),
         TEST(drivers_have_threads),
         TEST(features_are_told_in_parts),
         TEST(sources_are_of_a_kind),
     };
-    const uint32_t drivers[] = {PENSTOCK_DRIVER_IO_URING, PENSTOCK_DRIVER_THREADS};
-    for (int driver = 0; driver < 2; driver++) {
-        for (size_t index = 0; index < sizeof tests / sizeof *tests; index++) {
-            const uint64_t start = now_ns();
-            tests[index].run(drivers[driver]);
-            printf("ok  %-28s %s  %6.1f ms\n", tests[index].name, driver ? "threads " : "io_uring",
-                   (double)(now_ns() - start) / 1e6);
-        }
-    }
+    run_tests(tests, sizeof tests / sizeof *tests, NULL);
     OK(penstock_buffer_close(buffer));
     OK(penstock_device_close(device));
     return 0;

@@ -722,15 +722,19 @@ static void many_threads_share_a_queue(uint32_t driver) {
     OK(penstock_runtime_close(runtime));
 }
 
+static int threads_before, descriptors_before;
+
+// Nothing is left of a runtime that has been closed.
+static void expect_nothing_left(void) {
+    await_entries("/proc/self/task", threads_before);
+    CHECK(count_entries("/proc/self/fd") == descriptors_before);
+}
+
 int main(int count_of_arguments, char **arguments) {
     CHECK(count_of_arguments == 2);
     snprintf(folder, sizeof folder, "%s", arguments[1]);
     make_file(large, folder, "large", FILE_SIZE);
-    static const struct {
-        const char *name;
-        void (*run)(uint32_t driver);
-    } tests[] = {
-#define TEST(name) {#name, name}
+    static const driver_test tests[] = {
         TEST(results_have_text),
         TEST(runtimes_say_what_they_use),
         TEST(misuse_is_refused),
@@ -748,19 +752,8 @@ int main(int count_of_arguments, char **arguments) {
         TEST(threads_are_set_up_first),
         TEST(many_threads_share_a_queue),
     };
-    const int threads = count_entries("/proc/self/task"), descriptors = count_entries("/proc/self/fd");
-    const uint32_t drivers[] = {PENSTOCK_DRIVER_IO_URING, PENSTOCK_DRIVER_THREADS};
-    for (int driver = 0; driver < 2; driver++) {
-        for (size_t index = 0; index < sizeof tests / sizeof *tests; index++) {
-            const uint64_t start = now_ns();
-            tests[index].run(drivers[driver]);
-            printf("ok  %-36s %s  %6.1f ms\n", tests[index].name, driver ? "threads " : "io_uring",
-                   (double)(now_ns() - start) / 1e6);
-            fflush(stdout);
-            // Nothing is left of a runtime that has been closed.
-            await_entries("/proc/self/task", threads);
-            CHECK(count_entries("/proc/self/fd") == descriptors);
-        }
-    }
+    threads_before = count_entries("/proc/self/task");
+    descriptors_before = count_entries("/proc/self/fd");
+    run_tests(tests, sizeof tests / sizeof *tests, expect_nothing_left);
     return 0;
 }

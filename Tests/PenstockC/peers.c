@@ -677,7 +677,6 @@ int main(int count_of_arguments, char **arguments) {
         const char *name;
         void (*run)(void);
     } tests[] = {
-#define TEST(name) {#name, name}
         TEST(own_cases),
         TEST(defect_1_more_requests_than_slots),
         TEST(defect_2_bytes_are_told),

@@ -673,11 +673,7 @@ int main(int count_of_arguments, char **arguments) {
     snprintf(folder, sizeof folder, "%s", arguments[1]);
     make_file(path, folder, "large", SIZE);
     OK(penstock_device_create(&device));
-    static const struct {
-        const char *name;
-        void (*run)(uint32_t driver);
-    } tests[] = {
-#define TEST(name) {#name, name}
+    static const driver_test tests[] = {
         TEST(results_have_their_names),
         TEST(handles_that_are_none),
         TEST(structs_may_have_other_sizes),
@@ -691,15 +687,7 @@ int main(int count_of_arguments, char **arguments) {
         TEST(refused_statuses_are_left_alone),
         TEST(numbers_may_be_large),
     };
-    const uint32_t drivers[] = {PENSTOCK_DRIVER_IO_URING, PENSTOCK_DRIVER_THREADS};
-    for (int driver = 0; driver < 2; driver++) {
-        for (size_t index = 0; index < sizeof tests / sizeof *tests; index++) {
-            const uint64_t start = now_ns();
-            tests[index].run(drivers[driver]);
-            printf("ok  %-36s %s  %6.1f ms\n", tests[index].name, driver ? "threads " : "io_uring",
-                   (double)(now_ns() - start) / 1e6);
-        }
-    }
+    run_tests(tests, sizeof tests / sizeof *tests, NULL);
     OK(penstock_device_close(device));
     return 0;
 }
