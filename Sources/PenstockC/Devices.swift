@@ -145,11 +145,12 @@ public func penstock_enqueue_signal(
         let hosted = try HostedQueue.find(queue)
         let device = try Handles.device(device)
         guard semaphore != 0 else { throw Refusal(PENSTOCK_ERROR_INVALID_ARGUMENT) }
-        try hosted.queue.mark { [runtime = hosted.runtime] failure in
+        let isTaken = try hosted.queue.mark { [runtime = hosted.runtime] failure in
             let handle = OpaquePointer(bitPattern: UInt(semaphore))!
             // Nobody is left to be told but the log: what was in front of it has its own results.
             _ = try? runtime.logging { try device.signal(handle, value) }
             return failure
         }
+        guard isTaken else { throw Refusal(PENSTOCK_WOULD_BLOCK) }
     }
 }

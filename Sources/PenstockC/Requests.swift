@@ -96,12 +96,13 @@ public func penstock_enqueue_status(
         guard let status else { throw Refusal(PENSTOCK_ERROR_INVALID_ARGUMENT) }
         // The host keeps the word until it has been set.
         let address = UInt(bitPattern: status)
-        try queue.mark {
+        let isTaken = try queue.mark {
             status.storeResult(code(PENSTOCK_PENDING))
         } fire: { failure in
             UnsafeMutablePointer<penstock_status>(bitPattern: address)!.storeResult(result(of: failure))
             return .none
         }
+        guard isTaken else { throw Refusal(PENSTOCK_WOULD_BLOCK) }
     }
 }
 
@@ -115,13 +116,14 @@ public func penstock_enqueue_event(_ queue: penstock_queue, _ event: Int32) -> p
             throw StorageError(errno: errno, .setUp)
         }
         do {
-            try queue.mark { failure in
+            let isTaken = try queue.mark { failure in
                 // One that is full already says enough; to write would wait for whoever reads it.
                 var state = pollfd(fd: own, events: Int16(POLLOUT), revents: 0)
                 if poll(&state, 1, 0) == 1, state.revents & Int16(POLLOUT) != 0 { _ = linux_eventfd_signal(own) }
                 _ = linux_close(own)
                 return failure
             }
+            guard isTaken else { throw Refusal(PENSTOCK_WOULD_BLOCK) }
         } catch {
             _ = linux_close(own)
             throw error

@@ -4,6 +4,10 @@
 #include "encoders.h"
 #include "gpu.h"
 
+#include <malloc.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
 enum { SIZE = 64 << 10, COUNT = 16384 };
 static const uint64_t forever = UINT64_MAX, moment = 20000000;
 
@@ -287,6 +291,55 @@ static void requests_wait_for_each_other(void) {
     printf("ok  requests wait for each other\n");
 }
 
+// Marks take slots until they are reached, and asking whether all is over leaves nothing behind, however often.
+static void places_are_bounded(void) {
+    enum { SLOTS = 4, POLLS = 20000, UNTOUCHED = 77 };
+    VkSemaphore before = gpu_make_semaphore(), after = gpu_make_semaphore();
+    penstock_queue small = make_queue(runtime, SLOTS, PENSTOCK_WHEN_FULL_REFUSE);
+    penstock_request request = request_of(FILE_TO_BUFFER);
+    request.wait = gpu_point(before, 1);
+    OK(penstock_enqueue(small, &request, 1, NULL));
+    penstock_status first = UNTOUCHED, refused = UNTOUCHED;
+    const int event = eventfd(0, EFD_NONBLOCK);
+    CHECK(event >= 0);
+    OK(penstock_enqueue_status(small, &first));
+    OK(penstock_enqueue_event(small, event));
+    OK(penstock_enqueue_signal(small, device, (uint64_t)(uintptr_t)after, 1));
+    EXPECT(PENSTOCK_WOULD_BLOCK, penstock_enqueue_status(small, &refused));
+    EXPECT(PENSTOCK_WOULD_BLOCK, penstock_enqueue_event(small, event));
+    EXPECT(PENSTOCK_WOULD_BLOCK, penstock_enqueue_signal(small, device, (uint64_t)(uintptr_t)after, 2));
+    EXPECT(PENSTOCK_WOULD_BLOCK, penstock_enqueue(small, &request, 1, NULL));
+    CHECK(refused == UNTOUCHED);
+    EXPECT(PENSTOCK_TIMEOUT, penstock_wait(small, 0));
+    const size_t used = mallinfo2().uordblks + mallinfo2().hblkhd;
+    for (int poll = 0; poll < POLLS; poll++) EXPECT(PENSTOCK_TIMEOUT, penstock_wait(small, poll % 2));
+    const size_t more = mallinfo2().uordblks + mallinfo2().hblkhd - used;
+    // A block for each second one would be far more; others may have allocated meanwhile.
+    CHECK((int64_t)more < POLLS * 8);
+    EXPECT(PENSTOCK_PENDING, penstock_status_load(&first));
+    gpu_signal(before, 1);
+    OK(penstock_wait(small, forever));
+    OK(penstock_status_load(&first));
+    gpu_await(after, 1);
+    eventfd_t count = 0;
+    CHECK(eventfd_read(event, &count) == 0 && count == 1);
+    penstock_queue_info info = {.struct_size = sizeof info};
+    OK(penstock_queue_query(small, &info));
+    CHECK(info.slots_free == SLOTS);
+    // What comes later is waited for as well.
+    request.wait.semaphore = 0;
+    penstock_status later;
+    request.status = &later;
+    OK(penstock_enqueue(small, &request, 1, NULL));
+    OK(penstock_wait(small, forever));
+    OK(penstock_status_load(&later));
+    OK(penstock_queue_close(small));
+    CHECK(close(event) == 0);
+    gpu.DestroySemaphore(gpu.device, before, NULL);
+    gpu.DestroySemaphore(gpu.device, after, NULL);
+    printf("ok  places are bounded\n");
+}
+
 int main(int count_of_arguments, char **arguments) {
     CHECK(count_of_arguments == 2);
     snprintf(folder, sizeof folder, "%s", arguments[1]);
@@ -314,6 +367,7 @@ int main(int count_of_arguments, char **arguments) {
     failures_do_not_signal();
     queues_wait();
     requests_wait_for_each_other();
+    places_are_bounded();
     OK(penstock_runtime_close(runtime));
     for (int kind = 0; kind < KINDS; kind++) gpu_destroy_image(&images[kind]);
     gpu_destroy_buffer(&buffer);

@@ -52,6 +52,8 @@ package final class HostQueue: Sendable {
     struct State {
         var open: HostBatch
         var epoch = HostEpoch(isFirst: true)
+        /// The marker at the end of everything, while nothing has been enqueued behind it.
+        var end: End?
         var isClosed = false
         var tasks: [UInt64: (tag: UInt64, task: Task<Void, Never>)] = [:]
         var nextTask: UInt64 = 0
@@ -163,6 +165,7 @@ package final class HostQueue: Sendable {
         guard takeSlot() else { return .full }
         let isOpen = state.withLock { state in
             guard !state.isClosed else { return false }
+            state.end = nil
             accept()
             outstanding.wrappingAdd(1, ordering: .relaxed)
             bytes.wrappingAdd(UInt64(length), ordering: .relaxed)
@@ -264,19 +267,38 @@ package final class HostQueue: Sendable {
 
     // MARK: Markers, errors, cancelling, closing
 
-    /// Does something once everything enqueued before has ended; sends what has been enqueued.
+    /// Does something once everything enqueued before has ended; sends what has been enqueued. Takes a slot until then.
     ///
     /// - Parameters:
     ///   - accept: Called once the marker is certain to fire, before it can.
     ///   - marker: Called when it is reached; see ``HostEpoch/close(_:_:)``.
+    /// - Returns: False: the queue is full, and nothing has happened.
     package func mark(
         accept: () -> Void = {},
         fire marker: @escaping @Sendable (StorageError.Code.Kind) -> StorageError.Code.Kind
+    ) throws(StorageError) -> Bool {
+        guard takeSlot() else { return false }
+        do throws(StorageError) {
+            try addMarker({ _ in accept() }) { [slots] failure in
+                // First: who hears of it may enqueue another.
+                slots.give()
+                return marker(failure)
+            }
+            return true
+        } catch {
+            slots.give()
+            throw error
+        }
+    }
+
+    private func addMarker(
+        _ accept: (inout State) -> Void, _ marker: @escaping HostEpoch.Marker
     ) throws(StorageError) {
         let epochs: (closed: HostEpoch, next: HostEpoch)? = state.withLock { state in
             guard !state.isClosed else { return nil }
-            accept()
             send(&state)
+            state.end = nil
+            accept(&state)
             // Until it has fired, closing the queue waits for it too.
             outstanding.wrappingAdd(1, ordering: .relaxed)
             let next = HostEpoch(isFirst: false)
@@ -294,22 +316,25 @@ package final class HostQueue: Sendable {
     /// - Parameter timeout: Nanoseconds; `.max`: no limit.
     /// - Returns: False when the time has passed.
     package func wait(_ timeout: UInt64) throws(StorageError) -> Bool {
-        // Asked again and again, it must leave nothing behind.
-        if timeout == 0 {
-            submit()
-            return isIdle
-        }
-        let isOver = Flag()
-        try mark { [endGate] failure in
-            isOver.value.store(true, ordering: .sequentiallyConsistent)
+        let end = try endOfAll()
+        return endGate.wait(timeout) { end.isReached.load(ordering: .sequentiallyConsistent) }
+    }
+
+    /// The end of everything that has been enqueued: one for all who ask before there is more, however often.
+    private func endOfAll() throws(StorageError) -> End {
+        if let end = state.withLock({ $0.isClosed ? nil : $0.end }) { return end }
+        let end = End()
+        try addMarker({ $0.end = end }) { [endGate] failure in
+            end.isReached.store(true, ordering: .sequentiallyConsistent)
             endGate.wake()
             return failure
         }
-        return endGate.wait(timeout) { isOver.value.load(ordering: .sequentiallyConsistent) }
+        return end
     }
 
-    private final class Flag: Sendable {
-        let value = Atomic<Bool>(false)
+    /// Reached when everything in front of it has ended.
+    final class End: Sendable {
+        let isReached = Atomic<Bool>(false)
     }
 
     /// What has failed since the last call.

@@ -272,7 +272,7 @@ enum {
 typedef struct penstock_queue_options {
     uint32_t struct_size;
     uint32_t priority;        // PENSTOCK_PRIORITY_…
-    uint32_t capacity;        // slots: requests that have been enqueued and not delivered; 0: 1024; at most 1048576
+    uint32_t capacity;        // slots: what has been enqueued and not delivered or reached; 0: 1024; at most 1048576
     uint32_t when_full;       // PENSTOCK_WHEN_FULL_…
     uint32_t capacity_limit;  // for PENSTOCK_WHEN_FULL_GROW; 0: 1048576
     uint32_t source_kind;     // PENSTOCK_SOURCE_…: what its reads may come from
@@ -295,6 +295,7 @@ penstock_result penstock_queue_create(
 
 // Submits what has been enqueued, waits until all of it has ended and been delivered, and closes the queue: afterwards
 // nothing of it is called, signalled or written again. In a callback it does not wait: the last callback is the end.
+// What waits for a semaphore that nobody signals has to be cancelled first.
 // With PENSTOCK_DELIVER_ON_DISPATCH it dispatches, on the calling thread.
 penstock_result penstock_queue_close(penstock_queue queue);
 
@@ -532,7 +533,8 @@ penstock_result penstock_enqueue(
 penstock_result penstock_submit(penstock_queue queue);
 
 // The next four mark a place in the queue, and submit what has been enqueued before it. With
-// PENSTOCK_DELIVER_ON_RUNTIME_THREAD the callbacks of that have returned when the place is reached.
+// PENSTOCK_DELIVER_ON_RUNTIME_THREAD the callbacks of that have returned when the place is reached. All but
+// `penstock_wait` take a slot until then, and do as `penstock_enqueue` does if there is none.
 
 // Sets a status word, once everything enqueued before has ended, to the first failure since the status before, or to
 // PENSTOCK_OK. PENSTOCK_PENDING until then.

@@ -101,10 +101,11 @@ import Testing
             let isAccepted = try requests.enqueue(request) {}
             #expect(isAccepted)
             if random.chance(5) {
-                try requests.mark { failure in
+                let isMarked = try requests.mark { failure in
                     ledger.reach(index + 1)
                     return failure
                 }
+                #expect(isMarked)
             }
             if random.chance(10) { requests.submit() }
             if random.chance(3) { requests.cancel(tag: 1, mask: 3) }
