@@ -168,11 +168,11 @@ static void one_round(uint32_t driver, int dispatches) {
     memset(&round_, 0, sizeof round_);
     round_.closes_in_callback = below(3) ? -1 : (int)below(REQUESTS);
     penstock_runtime_options options = {.struct_size = sizeof options, .driver = driver};
-    // Those that dispatch do so on this thread, which closes; nobody else may have to wait for it.
+    // Those that dispatch do so on this thread, which closes: nobody may have to wait for it, marks included.
     options.delivery = dispatches ? PENSTOCK_DELIVER_ON_DISPATCH : PENSTOCK_DELIVER_ON_RUNTIME_THREAD;
     OK(penstock_runtime_create(&options, &round_.runtime));
     for (int queue = 0; queue < QUEUES; queue++)
-        round_.queues[queue] = make_queue(round_.runtime, dispatches ? EACH : 1 + below(64), PENSTOCK_WHEN_FULL_BLOCK);
+        round_.queues[queue] = make_queue(round_.runtime, dispatches ? EACH + 12 : 1 + below(64), PENSTOCK_WHEN_FULL_BLOCK);
     round_.file = open_file(round_.runtime, path, PENSTOCK_ACCESS_READ);
     round_.zstd = open_file(round_.runtime, zstd_path, PENSTOCK_ACCESS_READ);
     round_.copy = new_file(round_.runtime, folder, "copy");

@@ -316,9 +316,11 @@ static void call_everything(const penstock_completion *completion) {
         EXPECT(index < 8 ? PENSTOCK_OK : PENSTOCK_WOULD_BLOCK, penstock_enqueue(queue, &request, 1, NULL));
     }
     static penstock_status status;
-    OK(penstock_enqueue_status(queue, &status));
     int event = eventfd(0, EFD_CLOEXEC);
-    OK(penstock_enqueue_event(queue, event));
+    EXPECT(PENSTOCK_WOULD_BLOCK, penstock_enqueue_status(queue, &status));
+    EXPECT(PENSTOCK_WOULD_BLOCK, penstock_enqueue_event(queue, event));
+    OK(penstock_enqueue_status(place.queue, &status));
+    OK(penstock_enqueue_event(place.queue, event));
     close(event);
     OK(penstock_submit(queue));
     OK(penstock_cancel(queue, UINT64_MAX, 12345));
