@@ -41,7 +41,10 @@ extension HostedQueue {
         case .slice(let slice):
             .device(try slice.synchronized(synchronization(of: request, on: slice.buffer.device)))
         case .region(let region):
-            .device(try region.synchronized(synchronization(of: request, on: region.image.device)))
+            .device(
+                try region.synchronized(
+                    synchronization(of: request, on: region.image.device),
+                    isWrite: request.operation == UInt32(PENSTOCK_WRITE)))
         }
     }
 

@@ -1,4 +1,5 @@
 import CPenstock
+import Glibc
 
 /// The size that a larger struct than is known may have: more is a field that was never set.
 private let largestStruct = 4096
@@ -23,7 +24,8 @@ func load<Struct: BitwiseCopyable>(_ source: UnsafePointer<Struct>?, over value:
     }
 }
 
-/// Writes a struct over one of the caller's, as much as it has room for by its own word; its size stays as it is.
+/// Writes a struct over one of the caller's, as much as it has room for by its own word; its size stays as it is, and
+/// what it has beyond that becomes zero.
 func store<Struct: BitwiseCopyable>(_ value: Struct, to destination: UnsafeMutablePointer<Struct>?) throws {
     guard let destination else { throw Refusal(PENSTOCK_ERROR_INVALID_ARGUMENT) }
     let bytes = UnsafeMutableRawPointer(destination)
@@ -33,6 +35,7 @@ func store<Struct: BitwiseCopyable>(_ value: Struct, to destination: UnsafeMutab
     withUnsafeBytes(of: value) { value in
         let count = min(size, value.count) - first
         (bytes + first).copyMemory(from: value.baseAddress! + first, byteCount: count)
+        if size > value.count { memset(bytes + value.count, 0, size - value.count) }
     }
 }
 

@@ -97,6 +97,19 @@ extension FakeVulkan {
             with { $0.memoryTypes = [.deviceLocal, .hostCached, .writeCombined] }
         }
 
+        /// The host sees a window of 4 MiB of the device's memory (no ReBAR).
+        package static var smallWindow: Configuration {
+            with {
+                $0.memoryTypes = [
+                    .deviceLocal, .hostCached,
+                    .init(
+                        heap: 2, VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT, VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT,
+                        VK_MEMORY_PROPERTY_HOST_COHERENT_BIT),
+                ]
+                $0.heaps = [4 << 30, 8 << 30, 4 << 20]
+            }
+        }
+
         /// A second queue family for transfers only.
         package static func transferQueue(granularity: (UInt32, UInt32, UInt32)) -> Configuration {
             with { $0.queueFamilies = [.universal, .transferOnly(granularity: granularity)] }

@@ -9,11 +9,7 @@ extension StorageQueue {
     package nonisolated func openBlocking(
         _ path: FilePath, _ access: StorageFile.Access, caching: StorageFile.Caching
     ) throws(StorageError) -> StorageFile {
-        try core.checkOpen(.open, path)
-        guard !path.isEmpty else { throw StorageError(.invalidArgument, .open, path: path, message: "an empty path") }
-        guard !access.isDisjoint(with: .readWrite) else {
-            throw StorageError(.invalidArgument, .open, path: path, message: "neither for reading nor for writing")
-        }
+        try core.checkOpening(path, access)
         var descriptor: Int32
         repeat {
             descriptor = path.withPlatformString { Glibc.open($0, Int32(access.openFlags), 0o666) }

@@ -18,11 +18,7 @@ extension StorageQueue {
     public nonisolated func open(
         _ path: FilePath, _ access: StorageFile.Access = .readOnly, caching: StorageFile.Caching = .automatic
     ) async throws(StorageError) -> StorageFile {
-        try core.checkOpen(.open, path)
-        guard !path.isEmpty else { throw StorageError(.invalidArgument, .open, path: path, message: "an empty path") }
-        guard !access.isDisjoint(with: .readWrite) else {
-            throw StorageError(.invalidArgument, .open, path: path, message: "neither for reading nor for writing")
-        }
+        try core.checkOpening(path, access)
         if core.usesKernelDescriptors, access.isDisjoint(with: [.create, .truncate]) {
             let descriptor = path.withPlatformString {
                 linux_openat2($0, access.openFlags, 0, UInt64(LINUX_RESOLVE_CACHED))
@@ -46,6 +42,15 @@ extension QueueCore {
     struct Opened: Sendable {
         var descriptor: Int32
         var status: linux_file_status
+    }
+
+    /// Throws if nothing could be opened so.
+    func checkOpening(_ path: FilePath, _ access: StorageFile.Access) throws(StorageError) {
+        try checkOpen(.open, path)
+        guard !path.isEmpty else { throw StorageError(.invalidArgument, .open, path: path, message: "an empty path") }
+        guard !access.isDisjoint(with: .readWrite) else {
+            throw StorageError(.invalidArgument, .open, path: path, message: "neither for reading nor for writing")
+        }
     }
 
     func openOnRing(_ path: FilePath, _ access: StorageFile.Access) async throws(StorageError) -> Opened {

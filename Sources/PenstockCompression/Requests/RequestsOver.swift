@@ -22,7 +22,7 @@ final class RequestsOver: Sendable {
         hasAny.store(true, ordering: .releasing)
     }
 
-    /// Ends the requests whose tag matches.
+    /// Ends the requests whose tag has the value where the mask has ones.
     func cancel(tag value: UInt64, mask: UInt64) {
         let matching = requests.indices.filter { requests[$0].tag & mask == value }
         guard !matching.isEmpty else { return }

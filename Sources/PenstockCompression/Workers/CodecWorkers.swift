@@ -152,7 +152,8 @@ package final class CodecWorkers: QueueCompanion, @unchecked Sendable {  // `sta
         works.forEach { end($0, .queueClosed) }
     }
 
-    package func cancel(tag value: UInt64, mask: UInt64) -> Int {
+    package func cancel(tag: UInt64, mask: UInt64) -> Int {
+        let value = tag & mask
         let works = withLock { state in
             for batch in state.batches { batch.cancel(tag: value, mask: mask) }
             let works = state.waiting.flatMap { $0.filter { $0.tag & mask == value } }

@@ -74,8 +74,16 @@ package struct PhysicalDevice: @unchecked Sendable {  // the handle is the insta
             mask & (1 << type.index) != 0 && required.allSatisfy { type.has($0) }
         }
         func rank(_ type: MemoryType) -> Int { wanted.reduce(0) { $0 * 2 + (type.has($1) ? 1 : 0) } }
-        // `max` returns the last of equals; Vulkan orders equal types by performance, the best first.
-        return fitting.reversed().max { rank($0) < rank($1) }
+        // The first of equals: Vulkan lists those that have nothing else before those that have, and faster ones first.
+        return fitting.max { rank($0) < rank($1) }
+    }
+
+    /// Whether the host can see all of the device's own memory. Without a resizable BAR it sees a window of some 256 MiB,
+    /// which everybody shares and which is no place for an application's buffers.
+    package var isVisibleToHost: Bool {
+        let own = memoryTypes.filter { $0.has(VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT) }
+        let visible = own.filter { $0.has(VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT) }
+        return visible.contains { type in own.allSatisfy { heapSizes[$0.heap] <= heapSizes[type.heap] } }
     }
 
     /// Whether the extension can be used for GDeflate pages, once it is enabled with all that it needs.

@@ -95,12 +95,16 @@ extension GPUBuffer.Slice {
 }
 
 extension GPUImage.Region {
-    /// What the family records before it uses texels that were read for it, see ``GPUSynchronization/newOwner``.
-    public func acquireBarrier(by family: UInt32) -> GPUAcquireBarrier {
+    /// What the family records before it uses the texels, see ``GPUSynchronization/newOwner``.
+    ///
+    /// - Parameters:
+    ///   - family: The new owner.
+    ///   - isWrite: The transfer was a write, from the image to a file or to memory, and not a read.
+    public func acquireBarrier(by family: UInt32, afterWrite isWrite: Bool = false) -> GPUAcquireBarrier {
         let isGeneral = oldLayout == .general && newLayout == .general
         return GPUAcquireBarrier(
             handle: image.handle, sourceFamily: image.device.queueFamily, family: family, range: 0..<0,
-            oldLayout: isGeneral ? .general : .transferDestination, newLayout: newLayout,
+            oldLayout: isGeneral ? .general : isWrite ? .transferSource : .transferDestination, newLayout: newLayout,
             subresources: ranges.map {
                 .init(mip: $0.baseMipLevel, layers: $0.baseArrayLayer..<$0.baseArrayLayer + $0.layerCount)
             })

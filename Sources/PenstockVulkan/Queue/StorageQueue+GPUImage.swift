@@ -25,7 +25,8 @@ extension StorageQueue {
         return try await core.read(file, offset, into: slice, RequestOptions(priority, tag, label, deadline))
     }
 
-    /// Writes parts of an image into a file, as tightly as their row pitches say; bytes between rows are zero.
+    /// Writes parts of an image into a file, as tightly as their row pitches say; bytes between rows are zero. The region
+    /// names the layout that they are in.
     /// - Returns: The bytes written: always as many as asked.
     @discardableResult
     public nonisolated func write(
@@ -33,7 +34,7 @@ extension StorageQueue {
         deadline: ContinuousClock.Instant? = nil, tag: UInt64 = 0, label: String? = nil,
         synchronization: GPUSynchronization? = nil
     ) async throws(StorageError) -> Int {
-        let slice = try region.synchronized(synchronization)
+        let slice = try region.synchronized(synchronization, isWrite: true)
         return try await core.write(slice, file, offset, RequestOptions(priority, tag, label, deadline))
     }
 
@@ -52,7 +53,7 @@ extension StorageQueue {
         return try await core.copy(address, into: slice, RequestOptions(priority, tag, label, deadline))
     }
 
-    /// Copies parts of an image into host memory.
+    /// Copies parts of an image into host memory. The region names the layout that they are in.
     /// - Returns: The bytes copied.
     @discardableResult
     public nonisolated func write(
@@ -60,7 +61,7 @@ extension StorageQueue {
         deadline: ContinuousClock.Instant? = nil, tag: UInt64 = 0, label: String? = nil,
         synchronization: GPUSynchronization? = nil
     ) async throws(StorageError) -> Int {
-        let slice = try region.synchronized(synchronization)
+        let slice = try region.synchronized(synchronization, isWrite: true)
         guard slice.problem != nil || destination.count == region.count, let address = destination.address else {
             throw StorageError(sizes: destination, region.count)
         }
@@ -85,14 +86,16 @@ extension StorageRequest {
         deadline: ContinuousClock.Instant? = nil, tag: UInt64 = 0
     ) -> StorageRequest {
         StorageRequest(
-            .write, file: file, offset: offset, place: .device(region.sinkSlice()), priority: priority,
+            .write, file: file, offset: offset, place: .device(region.sinkSlice(isWrite: true)), priority: priority,
             deadline: deadline, tag: tag)
     }
 }
 
 extension GPUImage.Region {
-    package func synchronized(_ synchronization: GPUSynchronization?) throws(StorageError) -> SinkSlice {
+    package func synchronized(
+        _ synchronization: GPUSynchronization?, isWrite: Bool = false
+    ) throws(StorageError) -> SinkSlice {
         try synchronization?.check(image.device)
-        return sinkSlice(synchronization)
+        return sinkSlice(synchronization, isWrite: isWrite)
     }
 }

@@ -140,7 +140,7 @@ extension GPUDevice {
             functions.getBufferMemoryRequirements(device, handle, &requirements)
             let allocation = try heap.allocate(
                 requirements, required: [],
-                wanted: landsDirectly
+                wanted: landsDirectly && physical.isVisibleToHost
                     ? [
                         VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT, VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT,
                         VK_MEMORY_PROPERTY_HOST_COHERENT_BIT,

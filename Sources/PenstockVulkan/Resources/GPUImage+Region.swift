@@ -60,12 +60,13 @@ extension GPUImage {
 
     /// What a request moves: parts of an image in the order in which the file has them, and the layouts around it.
     ///
-    /// Requests that are in flight at the same time must not share a mip level of a layer, unless they leave its layout as
-    /// it is. A request that fails on the way leaves its subresources in the final layout, with undefined texels.
+    /// Requests of one queue that are in flight at the same time may share a mip level of a layer if they go in the same
+    /// direction and leave it in the layout that it is in; it is in that layout when all of them have ended. Others must not.
+    /// A request that fails on the way leaves its subresources in the final layout, with undefined texels.
     public struct Region: Sendable {
         /// The image.
         public let image: GPUImage
-        /// The layout that the subresources are in; ``GPUImageLayout/undefined`` drops what they hold.
+        /// The layout that the subresources are in; ``GPUImageLayout/undefined`` drops what they hold, and is for reads.
         public var oldLayout: GPUImageLayout
         /// The layout that they are in afterwards.
         public var newLayout: GPUImageLayout
@@ -179,7 +180,7 @@ extension GPUImage.Region {
         }
         var ranges: [VkImageSubresourceRange] = []
         for (mip, spans) in spans.sorted(by: { $0.key < $1.key }) {
-            for span in spans.joinedSpans {
+            for span in spans.joinedSpans() {
                 ranges.append(
                     VkImageSubresourceRange(
                         aspectMask: VK_IMAGE_ASPECT_COLOR_BIT.rawValue, baseMipLevel: UInt32(mip), levelCount: 1,
@@ -190,7 +191,10 @@ extension GPUImage.Region {
     }
 
     /// What is wrong with the layouts (VUID-VkImageMemoryBarrier2-newLayout-01198, -oldLayout-01208 to -01211).
-    private var layoutProblem: String? {
+    private func layoutProblem(isWrite: Bool) -> String? {
+        if isWrite, oldLayout == .undefined {
+            return "an image in the undefined layout has nothing to write; name the layout that it is in"
+        }
         guard newLayout != .undefined, newLayout.vulkan != VK_IMAGE_LAYOUT_PREINITIALIZED else {
             return "an image cannot be brought into the undefined or the preinitialized layout"
         }
@@ -206,7 +210,9 @@ extension GPUImage.Region {
     }
 
     /// The region as the queue's core knows it.
-    func sinkSlice(_ synchronization: GPUSynchronization? = nil, endsOnSubmit: Bool = false) -> SinkSlice {
+    func sinkSlice(
+        _ synchronization: GPUSynchronization? = nil, endsOnSubmit: Bool = false, isWrite: Bool = false
+    ) -> SinkSlice {
         let synchronization = synchronization ?? GPUSynchronization()
         var details: TransferDetails?
         var problem: StorageError?
@@ -218,7 +224,7 @@ extension GPUImage.Region {
                 image: ImageTransfer(
                     image: image.storage.handle, copy: copy, ranges: ranges, from: oldLayout.vulkan,
                     to: newLayout.vulkan))
-            problem = layoutProblem.map { StorageError(.invalidArgument, .copy, message: $0) }
+            problem = layoutProblem(isWrite: isWrite).map { StorageError(.invalidArgument, .copy, message: $0) }
         case .failure(let error): problem = error
         }
         return SinkSlice(
@@ -235,9 +241,9 @@ extension GPUDevice {
     var rules: TransferRules { TransferRules(family.properties) }
 }
 
-extension [Range<Int>] {
+extension Array {
     /// The same numbers in as few ranges as will do, in order.
-    fileprivate var joinedSpans: [Range<Int>] {
+    func joinedSpans<Bound>() -> [Range<Bound>] where Element == Range<Bound> {
         sorted { $0.lowerBound < $1.lowerBound }.reduce(into: []) { joined, span in
             if let last = joined.last, span.lowerBound <= last.upperBound {
                 joined[joined.count - 1] = last.lowerBound..<Swift.max(last.upperBound, span.upperBound)

@@ -9,13 +9,15 @@ extension GPUSink {
         if copies.count == 1, !work.isFailed, let details = Self.details(of: copies[0]), !details.after.isEmpty,
             !device.isLost, !isReached(details.after)
         {
-            guard !isStopping else { return giveBack(work, .init(token: work.token, failure: .queueClosed)) }
-            guard canWaitForOthers() else { return giveBack(work, .init(token: work.token, failure: .unavailable)) }
+            guard !isStopping else { return giveBack(work, details, .init(token: work.token, failure: .queueClosed)) }
+            guard canWaitForOthers() else {
+                return giveBack(work, details, .init(token: work.token, failure: .unavailable))
+            }
             held.append(Held(work: work, copy: copies[0], details: details))
         } else if work.isGate {
             results.append(SinkResult(token: work.token))
         } else if isStopping, !device.submits {
-            giveBack(work, .init(token: work.token, failure: .queueClosed))
+            giveBack(work, copies.first.flatMap(Self.details), .init(token: work.token, failure: .queueClosed))
         } else {
             add(work, copies)
         }
@@ -25,7 +27,8 @@ extension GPUSink {
         if let index = held.firstIndex(where: { $0.work.token == token }) {
             letGo(held.remove(at: index), .init(token: token, failure: .cancelled))
         } else if let index = waitingForSlot.firstIndex(where: { $0.work.token == token }) {
-            giveBack(waitingForSlot.remove(at: index).work, .init(token: token, failure: .cancelled))
+            let item = waitingForSlot.remove(at: index)
+            giveBack(item.work, item.details, .init(token: token, failure: .cancelled))
         }
     }
 
@@ -35,21 +38,24 @@ extension GPUSink {
         held = []
         // Nobody would record them any more.
         guard !device.submits else { return }
-        for item in waitingForSlot { giveBack(item.work, .init(token: item.work.token, failure: .queueClosed)) }
+        for item in waitingForSlot {
+            giveBack(item.work, item.details, .init(token: item.work.token, failure: .queueClosed))
+        }
         waitingForSlot = []
         dropPending { SinkResult(token: $0, failure: .queueClosed) }
     }
 
     /// Work of which nothing has happened.
-    func giveBack(_ work: SinkWork, _ result: SinkResult) {
+    func giveBack(_ work: SinkWork, _ details: TransferDetails?, _ result: SinkResult) {
         if work.intoDevice, let block = work.block { staging.release(block) }
+        details?.pieceFailed(isLast: work.isLast)
         results.append(result)
     }
 
     /// The same of work that was held.
     func letGo(_ item: Held, _ result: SinkResult) {
         forget(item.details.after)
-        giveBack(item.work, result)
+        giveBack(item.work, item.details, result)
     }
 
     /// The application may destroy its semaphores as soon as its calls return: nobody may sleep on them any more.
@@ -75,7 +81,8 @@ extension GPUSink {
 
     func add(_ work: SinkWork, _ copies: UnsafeBufferPointer<SinkCopy>) {
         guard !device.isLost else {
-            return giveBack(work, SinkResult(token: work.token, VulkanFailure(VK_ERROR_DEVICE_LOST, "")))
+            let lost = VulkanFailure(VK_ERROR_DEVICE_LOST, "")
+            return giveBack(work, copies.first.flatMap(Self.details), SinkResult(token: work.token, lost))
         }
         if copies.count == 1, let decoding = Self.decoding(of: copies[0]) {
             switch findRoom(for: work, copies[0], decoding) {
@@ -117,9 +124,10 @@ extension GPUSink {
 
     /// Work that cannot be done; but if it is its request's last, what earlier work has begun is still to be ended.
     func fail(_ work: SinkWork, _ copies: UnsafeBufferPointer<SinkCopy>, _ result: SinkResult) {
-        guard work.isLast, copies.count == 1, let details = Self.details(of: copies[0]), details.image != nil,
-            details.hasBegun
-        else { return giveBack(work, result) }
+        let details = copies.first.flatMap(Self.details)
+        guard work.isLast, copies.count == 1, let details, details.image != nil, details.hasBegun else {
+            return giveBack(work, details, result)
+        }
         if work.intoDevice, let block = work.block { staging.release(block) }
         end(work, details, result)
     }
@@ -139,12 +147,11 @@ extension GPUSink {
 
     /// Before a transfer's first bytes: semaphores, and the image's layout. False: a signal would go back in value.
     func begin(_ details: TransferDetails, _ work: SinkWork) -> Bool {
-        if work.isLast, !work.isFailed, !details.signal.allSatisfy(maySignal) { return false }
+        if work.isLast, !work.isFailed, !details.hasFailed, !details.signal.allSatisfy(maySignal) { return false }
         // What ends a failed one may come before its semaphores do, and everything after it must not wait for them.
         if !work.isFailed { for point in details.after where !waits.contains(point) { waits.append(point) } }
         if let image = details.image, !details.hasBegun, !work.isFailed {
-            barriersBefore.add(
-                image, from: image.oldLayout, to: image.copyLayout(intoDevice: work.intoDevice), .before)
+            layouts.begin(image, intoDevice: work.intoDevice)
         }
         if !work.isFailed { details.hasBegun = true }
         return true
@@ -159,15 +166,14 @@ extension GPUSink {
         let families =
             details.newOwner.map { (device.queueFamily, $0) } ?? (VK_QUEUE_FAMILY_IGNORED, VK_QUEUE_FAMILY_IGNORED)
         if let image = details.image {
-            barriersAfter.add(
-                image, from: image.copyLayout(intoDevice: work.intoDevice), to: image.newLayout,
-                families.0 == families.1 ? .after : .release, families: families)
+            layouts.finish(image, intoDevice: work.intoDevice, families: families)
         } else if families.0 != families.1, let target {
             barriersAfter.release(
                 OpaquePointer(bitPattern: UInt(target.handle))!, target.offset, UInt64(details.byteCount),
                 .release, families: families)
         }
-        if !work.isFailed { details.signal.forEach(addSignal) }
+        if !work.isFailed, !details.hasFailed { details.signal.forEach(addSignal) }
+        details.hasFailed = false
     }
 
     func add(
@@ -180,6 +186,8 @@ extension GPUSink {
             slabs.hostDidWrite(copy.memory, copy.count, slab)
         } else if slab.shadow != nil || !slab.isCoherent {
             item.readback = Readback(slab: slab, memory: copy.memory, count: copy.count)
+            // The device leaves the zeros between an image's rows as they are, where it sees them.
+            if details?.image != nil { slabs.hostDidWrite(copy.memory, copy.count, slab) }
         }
         if let decoding = Self.decoding(of: copy) { return decode(copy, decoding, slab, &item) }
         if let image = details?.image {

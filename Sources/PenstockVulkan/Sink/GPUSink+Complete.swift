@@ -67,7 +67,7 @@ extension GPUSink {
         failPending(lost)
         for item in held { letGo(item, SinkResult(token: item.work.token, lost)) }
         held = []
-        for item in waitingForSlot { giveBack(item.work, SinkResult(token: item.work.token, lost)) }
+        for item in waitingForSlot { giveBack(item.work, item.details, SinkResult(token: item.work.token, lost)) }
         waitingForSlot = []
     }
 
@@ -76,6 +76,7 @@ extension GPUSink {
         if let readback = item.readback, result.failure == .none {
             slabs.deviceDidWrite(readback.memory, readback.count, readback.slab)
         }
+        if result.failure != .none { item.details?.pieceFailed(isLast: item.ending != nil) }
         if !item.isReported { results.append(item.failure ?? result) }
     }
 

@@ -60,6 +60,7 @@ extension GPUSink {
     /// What came before on the queue is done before the copies, and the copies before what comes after, the host included.
     func record(into buffer: VkCommandBuffer) {
         let readsBack = !downloads.isEmpty || !imageDownloads.isEmpty || decodes != nil
+        layouts.addBarriers(before: &barriersBefore, after: &barriersAfter)
         barriersBefore.record(into: buffer, .before, device.functions)
         if !downloads.isEmpty || !imageDownloads.isEmpty {
             downloads.record(into: buffer, device.functions)
@@ -118,6 +119,7 @@ extension GPUSink {
     /// What was pending is on the device.
     func took(command: Int?) {
         lastValue += 1
+        layouts.submitted()
         for index in pending.indices {
             guard let details = pending[index].details, details.endsOnSubmit else { continue }
             details.submittedValue.store(lastValue, ordering: .releasing)
@@ -178,6 +180,7 @@ extension GPUSink {
         decodes = nil
         imageUploads = ImageBatch()
         imageDownloads = ImageBatch()
+        layouts.drop()
         barriersBefore = BarrierBatch()
         barriersAfter = BarrierBatch()
         waits = []

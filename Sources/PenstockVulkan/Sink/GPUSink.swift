@@ -86,6 +86,8 @@ final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread 
     var downloads = CopyBatch()
     var imageUploads = ImageBatch()
     var imageDownloads = ImageBatch()
+    var layouts = LayoutChanges()
+    /// Changes of owner, and of layout once the submission is recorded.
     var barriersBefore = BarrierBatch()
     var barriersAfter = BarrierBatch()
     /// What the batches are made of.

@@ -70,11 +70,11 @@ struct BarrierBatch {
 
     /// An image's change of layout, and of owner if the families differ.
     mutating func add(
-        _ transfer: ImageTransfer, from old: VkImageLayout, to new: VkImageLayout, _ scopes: BarrierScopes,
-        families: (UInt32, UInt32) = (VK_QUEUE_FAMILY_IGNORED, VK_QUEUE_FAMILY_IGNORED)
+        _ image: VkImage, _ ranges: [VkImageSubresourceRange], from old: VkImageLayout, to new: VkImageLayout,
+        _ scopes: BarrierScopes, families: (UInt32, UInt32) = (VK_QUEUE_FAMILY_IGNORED, VK_QUEUE_FAMILY_IGNORED)
     ) {
         guard old != new || families.0 != families.1 else { return }
-        for range in transfer.ranges {
+        for range in ranges {
             var barrier = VkImageMemoryBarrier2()
             barrier.sType = VK_STRUCTURE_TYPE_IMAGE_MEMORY_BARRIER_2
             barrier.srcStageMask = scopes.sourceStage
@@ -85,7 +85,7 @@ struct BarrierBatch {
             barrier.newLayout = new
             barrier.srcQueueFamilyIndex = families.0
             barrier.dstQueueFamilyIndex = families.1
-            barrier.image = transfer.image
+            barrier.image = image
             barrier.subresourceRange = range
             images.append(barrier)
         }

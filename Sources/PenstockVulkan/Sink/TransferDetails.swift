@@ -21,6 +21,8 @@ final class TransferDetails: @unchecked Sendable {  // constant but for atomics 
     let byteCount: Int
     /// Ring thread: the image has been brought into the layout for copies, and not yet into its final one.
     var hasBegun = false
+    /// Ring thread: a piece of it has failed, which its engine may not have heard of when it hands over the next.
+    var hasFailed = false
 
     init(
         memory: any SinkMemory, after: [GPUSemaphorePoint] = [], signal: [GPUSemaphorePoint] = [],
@@ -35,6 +37,9 @@ final class TransferDetails: @unchecked Sendable {  // constant but for atomics 
         self.endsOnSubmit = endsOnSubmit
         self.image = image
     }
+
+    /// Ring thread: a piece has failed. The last of them leaves nothing behind: the request may be performed again.
+    func pieceFailed(isLast: Bool) { hasFailed = !isLast }
 
     /// The details as a request carries them.
     var options: SinkOptions { options(decoding: nil) }

@@ -162,6 +162,28 @@ extension DevicesInTurn {
             }
         }
 
+        /// To bring an image from the undefined layout into another drops what it holds.
+        @Test func imageOfNoLayoutIsNotWritten() async throws {
+            let path = scratch.make("in", count: 1024)
+            try await FakeMachine.run { machine in
+                let queue = machine.queue
+                let file = try await queue.open(path, .readWrite)
+                let host = try await queue.allocate(byteCount: 1024)
+                let image = try machine.device.makeImage(
+                    .init(format: VK_FORMAT_R8G8B8A8_UNORM.rawValue, width: 16, height: 16))
+                try await queue.read(from: file, into: image.whole(to: .general))
+                let submits = machine.submitCount
+                let region = image.whole(to: .general)
+                await expectError(.invalidArgument) { try await queue.write(region, to: file) }
+                await expectError(.invalidArgument) { try await queue.write(region, to: host[...]) }
+                let results = await queue.perform([.write(region, to: file)])
+                #expect(results.map(\.failureCode) == [.invalidArgument])
+                #expect(machine.submitCount == submits)
+                try await queue.write(image.whole(from: .general, to: .general), to: host[...])
+                #expect(host.withUnsafeBytes { Salted().matches($0) })
+            }
+        }
+
         /// A buffer of 5 GiB, none of which is there; only its numbers are.
         @Test func offsetsBeyondFourGigabytesReachVulkanWhole() async throws {
             let path = scratch.make("in", count: 10_000)

@@ -102,6 +102,32 @@ extension DevicesInTurn {
             }
         }
 
+        /// The same after the image was written to host memory: the barrier is another one.
+        @Test func newOwnerAcquiresAnImageThatWasWritten() async throws {
+            let path = scratch.make("in", count: 1 << 20)
+            try await FakeMachine.run(.transferQueue(granularity: (1, 1, 1))) { machine in
+                let (queue, rig) = (machine.queue, machine.rig)
+                let file = try await queue.open(path)
+                let image = try machine.device.makeImage(
+                    .init(format: VK_FORMAT_R8G8B8A8_UNORM.rawValue, width: 512, height: 512),
+                    usage: VK_IMAGE_USAGE_SAMPLED_BIT.rawValue)
+                let pool = rig.pool(family: 0)
+                defer { rig.vk.destroyCommandPool(rig.device, pool, nil) }
+                try await queue.read(from: file, into: image.whole(to: .transferSource))
+                let bytes = try await queue.allocate(byteCount: 1 << 20)
+                let region = image.whole(from: .transferSource)
+                try await queue.write(region, to: bytes[...], synchronization: GPUSynchronization(newOwner: 0))
+                #expect(bytes.withUnsafeBytes { Salted().matches($0) })
+                let commands = rig.commands(pool) { commands in
+                    Self.acquire(nil, region.acquireBarrier(by: 0, afterWrite: true), commands, rig)
+                }
+                let done = machine.semaphore()
+                rig.submit(commands, on: rig.handles.queue, signal: (done, 1))
+                #expect(rig.wait(done, 1) == VK_SUCCESS)
+                #expect(machine.layout(image) == .shaderReadOnly)
+            }
+        }
+
         @Test func concurrentBuffersNeedNoOwner() async throws {
             let path = scratch.make("in", count: 100_000)
             try await FakeMachine.run(
@@ -131,17 +157,20 @@ extension DevicesInTurn {
         }
 
         private static func acquire(
-            _ buffer: GPUAcquireBarrier, _ image: GPUAcquireBarrier, _ commands: VkCommandBuffer, _ rig: FakeRig
+            _ buffer: GPUAcquireBarrier?, _ image: GPUAcquireBarrier, _ commands: VkCommandBuffer, _ rig: FakeRig
         ) {
-            var bytes = VkBufferMemoryBarrier2()
-            bytes.sType = VK_STRUCTURE_TYPE_BUFFER_MEMORY_BARRIER_2
-            bytes.dstStageMask = VK_PIPELINE_STAGE_2_COPY_BIT
-            bytes.dstAccessMask = VK_ACCESS_2_TRANSFER_READ_BIT
-            bytes.srcQueueFamilyIndex = buffer.sourceFamily
-            bytes.dstQueueFamilyIndex = buffer.family
-            bytes.buffer = buffer.handle
-            bytes.offset = buffer.range.lowerBound
-            bytes.size = UInt64(buffer.range.count)
+            let buffers = [buffer].compactMap(\.self).map { buffer in
+                var barrier = VkBufferMemoryBarrier2()
+                barrier.sType = VK_STRUCTURE_TYPE_BUFFER_MEMORY_BARRIER_2
+                barrier.dstStageMask = VK_PIPELINE_STAGE_2_COPY_BIT
+                barrier.dstAccessMask = VK_ACCESS_2_TRANSFER_READ_BIT
+                barrier.srcQueueFamilyIndex = buffer.sourceFamily
+                barrier.dstQueueFamilyIndex = buffer.family
+                barrier.buffer = buffer.handle
+                barrier.offset = buffer.range.lowerBound
+                barrier.size = UInt64(buffer.range.count)
+                return barrier
+            }
             let images = image.subresources.map { part in
                 var barrier = VkImageMemoryBarrier2()
                 barrier.sType = VK_STRUCTURE_TYPE_IMAGE_MEMORY_BARRIER_2
@@ -157,12 +186,12 @@ extension DevicesInTurn {
                     baseArrayLayer: part.layers.lowerBound, layerCount: UInt32(part.layers.count))
                 return barrier
             }
-            withUnsafePointer(to: &bytes) { bytes in
+            buffers.withUnsafeBufferPointer { buffers in
                 images.withUnsafeBufferPointer { images in
                     var info = VkDependencyInfo()
                     info.sType = VK_STRUCTURE_TYPE_DEPENDENCY_INFO
-                    info.bufferMemoryBarrierCount = 1
-                    info.pBufferMemoryBarriers = bytes
+                    info.bufferMemoryBarrierCount = UInt32(buffers.count)
+                    info.pBufferMemoryBarriers = buffers.baseAddress
                     info.imageMemoryBarrierCount = UInt32(images.count)
                     info.pImageMemoryBarriers = images.baseAddress
                     rig.vk.cmdPipelineBarrier2(commands, &info)

@@ -8,7 +8,7 @@ import Testing
 enum MemoryRung: String, CaseIterable, CustomTestStringConvertible {
     case imported, nonCoherent, importRefused, importRefusedNonCoherent, importRefusedLater
     case importRefusedLaterNonCoherent, noExtension
-    case rebar, rebarNonCoherent, unified, writeCombinedOnly
+    case rebar, rebarNonCoherent, smallWindow, unified, writeCombinedOnly
 
     var testDescription: String { rawValue }
 
@@ -41,6 +41,7 @@ enum MemoryRung: String, CaseIterable, CustomTestStringConvertible {
                     .init(heap: 0, VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT, VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT),
                 ]
             }
+        case .smallWindow: configuration = .smallWindow
         case .unified: configuration = .unified
         case .writeCombinedOnly:
             configuration = .with {
@@ -54,7 +55,7 @@ enum MemoryRung: String, CaseIterable, CustomTestStringConvertible {
     /// Whether slabs are imported from the start.
     var imports: Bool {
         switch self {
-        case .imported, .importRefusedLater, .rebar, .rebarNonCoherent, .unified: true
+        case .imported, .importRefusedLater, .rebar, .rebarNonCoherent, .smallWindow, .unified: true
         default: false
         }
     }
@@ -109,6 +110,40 @@ extension DevicesInTurn {
             }
             let isWritten = Salted().matches(scratch.contents("out"))
             #expect(isWritten)
+        }
+
+        /// What lies between an image's rows is zero in the file, whatever the staging memory has held before.
+        @Test(arguments: MemoryRung.allCases)
+        func bytesBetweenRowsAreZeroOnEveryRung(_ rung: MemoryRung) async throws {
+            let path = scratch.make("in", count: 8 << 20)
+            try await FakeMachine.run(rung.configuration) { machine in
+                let queue = machine.queue
+                let file = try await queue.open(path)
+                let output = try await queue.open(scratch.file("rows"), [.readWrite, .create])
+                let image = try machine.device.makeImage(
+                    .init(format: VK_FORMAT_R8G8B8A8_UNORM.rawValue, width: 64, height: 64))
+                let count = try await queue.read(from: file, into: image.whole(to: .general))
+                // All of the staging memory has been used.
+                let buffer = try machine.device.makeBuffer(byteCount: 8 << 20)
+                try await queue.read(from: file, into: buffer[...])
+
+                var part = GPUImage.Part()
+                part.rowPitch = 1000
+                let region = image.parts([part], from: .general, to: .general)
+                #expect(try await queue.write(region, to: output) == region.count)
+                let host = try await queue.allocate(byteCount: region.count)
+                try await queue.write(region, to: host[...])
+                let (texels, written) = (Salted().bytes(0..<count), scratch.contents("rows"))
+                var expected = [UInt8](repeating: 0, count: region.count)
+                for row in 0..<64 {
+                    expected.replaceSubrange(row * 1000..<row * 1000 + 256, with: texels[row * 256..<row * 256 + 256])
+                }
+                let isWritten = written == expected
+                #expect(isWritten, "the file")
+                let isThere = host.withUnsafeBytes { $0.elementsEqual(expected) }
+                #expect(isThere, "host memory")
+                try await output.close()
+            }
         }
 
         /// Bytes that the host has written to memory that must be flushed are there for the device, whichever way they came.

@@ -215,6 +215,48 @@ extension DevicesInTurn {
             }
         }
 
+        /// Pieces that come after one that could not be submitted may be handed over before anybody has heard of that.
+        @Test(arguments: 1...3, [4 << 20, 8 << 20])
+        func requestWithAFailedSubmissionSignalsNobody(_ call: Int, _ size: Int) async throws {
+            let disk = SimulatedDisk(seed: 1)
+            disk["in"] = Salted().bytes(0..<size)
+            try await FakeMachine.run(disk: disk) { machine in
+                let queue = machine.queue
+                let file = try await queue.open("in")
+                let buffer = try machine.device.makeBuffer(byteCount: size)
+                let signal = machine.semaphore()
+                let synchronization = GPUSynchronization(signal: [GPUSemaphorePoint(signal, 1)])
+                machine.fake.fail("vkQueueSubmit2", at: call, with: VK_ERROR_OUT_OF_DEVICE_MEMORY)
+                await expectError(.deviceMemory) {
+                    try await queue.read(from: file, into: buffer[...], synchronization: synchronization)
+                }
+                #expect(machine.value(signal) == 0)
+                try await queue.read(from: file, into: buffer[...], synchronization: synchronization)
+                #expect(machine.value(signal) == 1)
+            }
+        }
+
+        /// The largest value is the application's to use, and says nothing of the device.
+        @Test func semaphoreAtItsEndIsNoLostDevice() async throws {
+            let path = scratch.make("in", count: 10_000)
+            try await FakeMachine.run { machine in
+                let file = try await machine.queue.open(path)
+                let buffer = try machine.device.makeBuffer(byteCount: 10_000)
+                let semaphore = machine.semaphore(.max)
+                try await machine.queue.read(
+                    from: file, into: buffer[...],
+                    synchronization: GPUSynchronization(after: [GPUSemaphorePoint(semaphore, 5)]))
+                await expectError(.invalidArgument) {
+                    try await machine.queue.read(
+                        from: file, into: buffer[...],
+                        synchronization: GPUSynchronization(signal: [GPUSemaphorePoint(semaphore, .max)]))
+                }
+                #expect(!machine.device.isLost)
+                let isThere = Salted().matches(machine.contents(buffer))
+                #expect(isThere)
+            }
+        }
+
         @Test func valueThatDoesNotRiseIsRefusedBeforeVulkanIsCalled() async throws {
             let path = scratch.make("in", count: 10_000)
             try await FakeMachine.run(.with { $0.execution = .manual }) { machine in
