@@ -12,6 +12,9 @@ public struct CodecIdentifier: RawRepresentable, Hashable, Sendable {
         self.init(rawValue: rawValue)
     }
 
+    /// Whether it is four printable characters, as that of every codec is.
+    package var isPrintable: Bool { Self.pack((0..<4).map { UInt8(truncatingIfNeeded: rawValue >> (8 * $0)) }) != nil }
+
     private static func pack(_ characters: some Collection<UInt8>) -> UInt32? {
         guard characters.count == 4, characters.allSatisfy({ (0x20...0x7E).contains($0) }) else { return nil }
         return characters.reversed().reduce(0) { $0 << 8 | UInt32($1) }
@@ -32,7 +35,7 @@ extension CodecIdentifier: CustomStringConvertible {
     /// The four characters, or the number in hexadecimal where they cannot be printed.
     public var description: String {
         let bytes = (0..<4).map { UInt8(truncatingIfNeeded: rawValue >> (8 * $0)) }
-        guard Self.pack(bytes) != nil else { return "0x" + String(rawValue, radix: 16) }
+        guard isPrintable else { return "0x" + String(rawValue, radix: 16) }
         return String(decoding: bytes, as: UTF8.self)
     }
 }

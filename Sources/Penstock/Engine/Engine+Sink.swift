@@ -42,7 +42,9 @@ extension Engine {
                 plan = landed
             }
         }
-        guard let block = sinks[Int(record.pointee.sink)].staging.take(plan.length) else {
+        // Everybody else's memory may be held by calls that come after this request, and wait for it.
+        let staging = sinks[Int(record.pointee.sink)].staging
+        guard let block = staging.take(plan.length) ?? staging.takeReserve() else {
             // Of just this size: what is free of another would have it wake, and fail, for ever.
             stagingWanted = plan.length
             return nil
@@ -62,7 +64,7 @@ extension Engine {
         isWaitingForStaging[sink] = true
         let staging = sinks[sink].staging
         let loop = loop
-        _ = staging.whenAvailable(stagingWanted) { grant in
+        _ = staging.whenAvailable(stagingWanted, orReserve: true) { grant in
             // Whoever returned the memory calls this, on whatever thread.
             if let block = grant.block { staging.release(block) }
             loop.send(Errand({ $0.stagingIsBack(sink) }, refused: {}))

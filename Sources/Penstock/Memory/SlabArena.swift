@@ -47,6 +47,7 @@ package final class SlabArena: Sendable {
     fileprivate struct Waiter {
         var id: UInt64
         var size: Int
+        var takesReserve: Bool
         var resume: @Sendable (Grant) -> Void
     }
 
@@ -65,14 +66,18 @@ package final class SlabArena: Sendable {
         var waiters: Deque<Waiter> = []
         var nextWaiter: UInt64 = 0
         var isRetired = false
+        /// A slab beyond the limit, for those who ask for it; nil: there is none, or it is out.
+        var reserve: Block?
     }
 
     private let state = Locked(State())
     private let cache = BlockCache(sizes: SlabArena.classCount)
     /// Someone waits for memory: nothing may go into the cache. Changed under the lock.
     private let hasWaiters = Atomic<Bool>(false)
-    /// The most bytes that are mapped at once.
+    /// The most bytes that are mapped at once, but for the reserve.
     package let limit: Int
+    /// The number of the reserve's slab; −1: there is none. Changed under the lock.
+    private let reserveSlab = Atomic<Int>(-1)
 
     private let source: SlabSource
 
@@ -85,6 +90,21 @@ package final class SlabArena: Sendable {
         // Blocks keep the arena alive, so none is out.
         state.withLock { $0.unmapAll(source) }
     }
+
+    /// Keeps one more slab, beyond the limit, for those who must go on whatever the others do. Once; without memory there is
+    /// none.
+    package func keepReserve() {
+        state.withLock { state in
+            guard let (base, _) = source.map(Self.slabSize) else { return }
+            state.slabs.append(Slab(base: base, sizeClass: Self.classCount - 1, free: []))
+            let slab = state.slabs.count - 1
+            reserveSlab.store(slab, ordering: .relaxed)
+            state.reserve = Block(address: base, capacity: Self.slabSize, slab: slab)
+        }
+    }
+
+    /// The reserve, of a slab's size, if it is not out.
+    package func takeReserve() -> Block? { state.withLock { $0.takeReserve() } }
 
     /// Nobody gets a block any more; the memory goes as soon as the last one is back, which may be now.
     package func retire() {
@@ -164,8 +184,12 @@ package final class SlabArena: Sendable {
     }
 
     /// Calls back with a block: at once if there is room, else when enough has been returned, or when waiting is over without.
+    ///
+    /// - Parameter takesReserve: The reserve will do as well.
     /// - Returns: A number to withdraw the call with, or nil if it has been called already.
-    package func whenAvailable(_ size: Int, _ resume: @escaping @Sendable (Grant) -> Void) -> UInt64? {
+    package func whenAvailable(
+        _ size: Int, orReserve takesReserve: Bool = false, _ resume: @escaping @Sendable (Grant) -> Void
+    ) -> UInt64? {
         let (grant, id): (Grant?, UInt64) = state.withLock { state in
             // In this order: who puts a block into the cache looks at the flag afterwards, and takes it out again.
             hasWaiters.store(true, ordering: .sequentiallyConsistent)
@@ -175,12 +199,17 @@ package final class SlabArena: Sendable {
                 return (.block(block), 0)
             }
             guard !state.isRetired else { return (.withdrawn, 0) }
+            if takesReserve, let block = state.takeReserve() {
+                hasWaiters.store(!state.waiters.isEmpty, ordering: .sequentiallyConsistent)
+                return (.block(block), 0)
+            }
             if state.isExhausted(for: size, limit: limit) {
                 hasWaiters.store(false, ordering: .sequentiallyConsistent)
                 return (.outOfMemory, 0)
             }
             state.nextWaiter += 1
-            state.waiters.append(Waiter(id: state.nextWaiter, size: size, resume: resume))
+            state.waiters.append(
+                Waiter(id: state.nextWaiter, size: size, takesReserve: takesReserve, resume: resume))
             return (nil, state.nextWaiter)
         }
         guard let grant else { return id }
@@ -214,7 +243,8 @@ package final class SlabArena: Sendable {
     }
 
     package func release(_ block: Block) {
-        if block.slab >= 0, !hasWaiters.load(ordering: .sequentiallyConsistent),
+        if block.slab >= 0, block.slab != reserveSlab.load(ordering: .relaxed),
+            !hasWaiters.load(ordering: .sequentiallyConsistent),
             cache.put(block.address, slab: block.slab, size: State.sizeClass(of: block.capacity))
         {
             guard hasWaiters.load(ordering: .sequentiallyConsistent) else { return }
@@ -227,7 +257,12 @@ package final class SlabArena: Sendable {
             return
         }
         let served = state.withLock { state in
-            state.release(block, source)
+            if block.slab >= 0, block.slab == reserveSlab.load(ordering: .relaxed) {
+                state.used -= block.capacity
+                state.reserve = block
+            } else {
+                state.release(block, source)
+            }
             return serve(&state)
         }
         for (waiter, grant) in served { waiter.resume(grant) }
@@ -285,6 +320,13 @@ extension SlabArena.State {
         return SlabArena.Block(address: slabs[slab].base + Int(block) * blockSize, capacity: blockSize, slab: slab)
     }
 
+    mutating func takeReserve() -> SlabArena.Block? {
+        guard !isRetired, let block = reserve else { return nil }
+        reserve = nil
+        account(block.capacity)
+        return block
+    }
+
     mutating func release(_ block: SlabArena.Block, _ source: SlabSource) {
         used -= block.capacity
         guard block.slab >= 0 else {
@@ -317,6 +359,10 @@ extension SlabArena.State {
             } else {
                 break
             }
+        }
+        // However far behind: whoever takes it needs nobody in front.
+        if let index = waiters.firstIndex(where: \.takesReserve), let block = takeReserve() {
+            served.append((waiters.remove(at: index), .block(block)))
         }
         return served
     }

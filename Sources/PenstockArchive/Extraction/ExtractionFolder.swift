@@ -94,7 +94,8 @@ final class ExtractionFolder: @unchecked Sendable {  // handed from thread to th
 
     private func enter(_ path: String, for entry: String) throws(ArchiveError) -> Int32 {
         if path.isEmpty { return descriptor }
-        if let current, current.path == path { return current.descriptor }
+        // Bytes, not characters: Swift's strings are equal when they look the same.
+        if let current, current.path.utf8.elementsEqual(path.utf8) { return current.descriptor }
         leave()
         var result = linux_open_folder_beneath(descriptor, path, walks)
         if result == -ENOENT {
@@ -110,8 +111,8 @@ final class ExtractionFolder: @unchecked Sendable {  // handed from thread to th
         var parent = descriptor
         var isOwned = false
         defer { if isOwned { close(parent) } }
-        for component in path.split(separator: "/") {
-            let name = String(component)
+        for component in path.utf8.split(separator: UInt8(ascii: "/")) {
+            let name = String(Substring(component))
             // Of a link that stands there, opening will say so.
             if mkdirat(parent, name, 0o777) != 0, errno != EEXIST {
                 throw fail(errno, entry, "The file's folder cannot be made")

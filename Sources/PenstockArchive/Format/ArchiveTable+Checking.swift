@@ -1,3 +1,5 @@
+import PenstockCompression
+
 extension ArchiveTable {
     /// Reads and checks a table, from bytes that may be anything. Nothing of it is believed before it has been checked.
     ///
@@ -103,6 +105,9 @@ private struct Check {
         try require(
             entry.chunkSize > 0 && entry.chunkSize % Int(ArchiveFormat.blockSize) == 0, 20,
             "its chunks' size is no multiple of 4096")
+        try require(
+            entry.codec == 0 || CodecIdentifier(rawValue: entry.codec).isPrintable, 16,
+            "its codec is no four characters")
         // Multiplied rather than divided: the count has 32 bits and the size 25, so nothing overflows.
         let (room, size) = (UInt64(entry.chunkCount) * UInt64(entry.chunkSize), entry.size)
         try require(
@@ -139,6 +144,7 @@ private struct Check {
     private mutating func checkChunks(
         of entry: ArchiveTable.Entry, _ index: Int, _ table: RawSpan, chunksStart: Int
     ) throws(ArchiveError) {
+        var isEncoded = false
         for number in 0..<entry.chunkCount {
             let start = chunksStart + (nextChunk + number) * ArchiveFormat.chunkSize
             func refuse(_ code: ArchiveError.Code, _ field: Int, _ message: String) -> ArchiveError {
@@ -161,7 +167,13 @@ private struct Check {
                 throw refuse(.malformed, 8, "it has \(count) stored bytes for \(decodedCount)")
             }
             guard flags == 1 || entry.codec != 0 else { throw refuse(.malformed, 12, "it is encoded by no codec") }
+            isEncoded = isEncoded || flags == 0
             end = offset + UInt64(count)
+        }
+        guard isEncoded || entry.codec == 0 else {
+            throw ArchiveError(
+                .malformed, offset: place(index * ArchiveFormat.entrySize + 16),
+                "Entry \(index): a codec that none of its chunks needs")
         }
         nextChunk += entry.chunkCount
         // Never overflows: at most 2⁵⁷ bytes, for all chunks have less than 16 MiB and there are less than 2³² of them.

@@ -1,4 +1,5 @@
 import CLinux
+import Glibc
 public import Penstock
 public import PenstockCompression
 public import SystemPackage
@@ -82,7 +83,11 @@ public struct ArchiveWriter: Sendable {
         try checkChunks()
         let sources = try Self.ordered(sources)
         var plan = PackingPlan(all: sources)
-        if let base { plan = try await PackingPlan(sources, over: base, queue: queue, width: window) }
+        if let base {
+            try await checkApart(path, base)
+            plan = try await PackingPlan(sources, over: base, queue: queue, width: window)
+        }
+        try plan.checkTable(chunkSize, path)
         let output: ArchiveOutput
         do throws(StorageError) {
             output = try await ArchiveOutput(path, on: queue)
@@ -97,13 +102,24 @@ public struct ArchiveWriter: Sendable {
         }
     }
 
+    /// A patch in its base's place would have nothing to lie on.
+    private func checkApart(_ path: FilePath, _ base: StorageArchive) async throws(ArchiveError) {
+        let files = base.files.map(\.path)
+        let below = try await queue.work(on: path, "The archive cannot be created") { () throws(ArchiveError) in
+            files.first { isSameFile(path, $0) }
+        }
+        guard let below else { return }
+        throw ArchiveError(
+            .alreadyExists, file: below, "A patch cannot replace an archive that it lies on; name another")
+    }
+
     private func checkChunks() throws(ArchiveError) {
         let block = Int(ArchiveFormat.blockSize)
         guard chunkSize > 0, chunkSize % block == 0, chunkSize <= ArchiveLimits().chunkBytes else {
             throw ArchiveError(.limitExceeded, "A chunk has a multiple of 4096 bytes, at most 16 MiB, not \(chunkSize)")
         }
-        guard codec?.identifier.rawValue != 0 else {
-            throw ArchiveError(.unknownCodec, "A codec cannot have the identifier 0, which says that there is none")
+        guard codec?.identifier.isPrintable ?? true else {
+            throw ArchiveError(.unknownCodec, "A codec's identifier is four printable ASCII characters")
         }
     }
 
@@ -126,4 +142,11 @@ public struct ArchiveWriter: Sendable {
         }
         return sources
     }
+}
+
+/// Whether there is a file at each of the paths, and it is one and the same.
+private func isSameFile(_ path: FilePath, _ other: FilePath) -> Bool {
+    var (one, two) = (stat(), stat())
+    guard stat(path.string, &one) == 0, stat(other.string, &two) == 0 else { return false }
+    return one.st_dev == two.st_dev && one.st_ino == two.st_ino
 }

@@ -26,7 +26,12 @@ struct PackedChunk: Sendable {
             size = try source.withUnsafeBytes { source throws(CodecError) in
                 try room.withUnsafeMutableBytes { room throws(CodecError) in
                     var destination = room.mutableBytes
-                    return try codec.encode(source.bytes, into: &destination)
+                    let encoded = try codec.encode(source.bytes, into: &destination)
+                    // A codec of the application's may say anything.
+                    guard (0...room.count).contains(encoded) else {
+                        throw CodecError(.sizeMismatch, "The codec gives \(encoded) bytes for \(room.count)")
+                    }
+                    return encoded
                 }
             }
         }

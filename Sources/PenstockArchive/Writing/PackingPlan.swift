@@ -1,4 +1,5 @@
 import Penstock
+import SystemPackage
 
 /// What an archive is to hold, in the table's order.
 struct PackingPlan: Sendable {
@@ -27,6 +28,24 @@ struct PackingPlan: Sendable {
             // What sparse files claim can add up to more than there are numbers for.
             byteCount = byteCount.addingSaturated(source.size)
             largestSource = max(largestSource, source.size)
+        }
+    }
+
+    /// Refuses what readers would by default, before anything is written.
+    func checkTable(_ chunkSize: Int, _ file: FilePath) throws(ArchiveError) {
+        var (chunks, pathBytes) = (UInt64(0), 0)
+        for item in items {
+            pathBytes += item.path.utf8.count
+            guard case .source(let source) = item, source.size > 0 else { continue }
+            chunks = chunks.addingSaturated((source.size - 1) / UInt64(chunkSize) + 1)
+        }
+        let limits = ArchiveLimits()
+        guard items.count <= limits.entries, chunks <= UInt32.max,
+            ArchiveHeader.tableSize(items.count, Int(chunks), pathBytes) <= limits.tableBytes
+        else {
+            throw ArchiveError(
+                .limitExceeded, file: file,
+                "There is more than readers take by default; make several archives, or patches")
         }
     }
 

@@ -30,7 +30,8 @@
 // is no handle.
 //
 // Structs begin with their size, `sizeof` it, and may grow at their end in later versions: what is missing counts as
-// zero, and zero means the default everywhere.
+// zero, and zero means the default everywhere. The small ones that do not (handles, points, parts of images) stay as
+// they are.
 //
 // Errors: a function that refuses returns a negative result and has done nothing. A request that was accepted ends
 // exactly once, with its bytes or one error. `penstock_result_text` says what each means.
@@ -517,12 +518,18 @@ typedef struct penstock_request {
     const penstock_image_part *parts;  // not kept; NULL: the whole image
     uint32_t part_count;
     uint32_t order;       // of the whole image: PENSTOCK_ORDER_…
-    uint32_t old_layout;  // VkImageLayout in which the parts are; VK_IMAGE_LAYOUT_UNDEFINED (0): a read need not keep the rest
-    uint32_t new_layout;  // in which they are left
+    // The VkImageLayout in which the parts are, and that in which they are left. From VK_IMAGE_LAYOUT_UNDEFINED (0) a
+    // read need not keep the rest of the levels; a write has nothing to write, and is refused. Requests of one queue
+    // that are in flight together may share levels and layers if they go in the same direction and leave them in their
+    // layout.
+    uint32_t old_layout;
+    uint32_t new_layout;
 } penstock_request;
 
 // Enqueues requests, an array of structs that all have the first one's size. Does not wait, allocate, or enter the
-// kernel, unless the queue is full and is to block then. They start with the next `penstock_submit`, or sooner.
+// kernel, unless the queue is full and is to block then. They start with the next `penstock_submit`, or sooner. A
+// runtime's first request to a device sets up what all others to it need, which takes milliseconds: have one made while
+// the game loads.
 //
 // Stops at the first one that cannot be enqueued and returns why: that one and those behind it have not been enqueued
 // and are never heard of again. `accepted`, if not NULL, gets how many have been.

@@ -43,6 +43,10 @@ struct DecodeBatch: Sendable {
     func apart() -> DecodeBatch { DecodeBatch(requests, queue, workers, taskPriority) }
 
     func results() async -> [Result<Int, StorageError>] {
+        await workers.withBatch(over) { await unregisteredResults() }
+    }
+
+    private func unregisteredResults() async -> [Result<Int, StorageError>] {
         var results = requests.map { Result<Int, StorageError>.success($0.place.count) }
         var parts: [Manner: [DecodePart]] = [:]
         var staged: [(request: Int, range: Range<Int>)] = []
@@ -142,6 +146,7 @@ struct DecodeBatch: Sendable {
         _ group: DecodeGroup, of run: DecodeRun, _ failures: inout [Failure], _ cold: inout [DecodeGroup]
     ) {
         var isCold = false
+        let before = failures.count
         for index in group.parts {
             let request = run.parts[index].request
             switch run.outcome(of: index) {
@@ -153,7 +158,7 @@ struct DecodeBatch: Sendable {
                 failures.append((request, requests[request].error(code, at: run.parts[index].chunk)))
             }
         }
-        for failure in failures { over.end(failure.request) }
+        for failure in failures[before...] { over.end(failure.request) }
         if isCold { cold.append(group) }
     }
 
@@ -176,6 +181,7 @@ struct DecodeBatch: Sendable {
         _ count: Int, atOnce: Int, _ body: @escaping @Sendable (Int) async -> [Failure]
     ) async -> [Failure] {
         let next = Counter()
+        // Again, if it is one apart: that is in nobody's list.
         return await workers.withBatch(over) {
             await withTaskGroup { group in
                 for _ in 0..<min(count, atOnce) {

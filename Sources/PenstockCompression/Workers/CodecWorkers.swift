@@ -63,6 +63,8 @@ package final class CodecWorkers: QueueCompanion, @unchecked Sendable {  // `sta
 
     /// Has the workers do the work, and returns when all its parts have ended, done or refused.
     func run(_ work: PartedWork) async {
+        let timer = work.deadline == .max ? nil : Task { await withdraw(work, at: work.deadline) }
+        defer { timer?.cancel() }
         await withTaskCancellationHandler {
             await withTaskPriorityEscalationHandler {
                 await withUnsafeContinuation { continuation in
@@ -111,6 +113,16 @@ package final class CodecWorkers: QueueCompanion, @unchecked Sendable {  // `sta
             state.waiting[old].remove(at: index)
             state.waiting[Int(priority.rawValue)].append(work)
         }
+    }
+
+    /// Ends what has not begun of the work when the time has come.
+    private func withdraw(_ work: PartedWork, at deadline: UInt64) async {
+        let now = linux_monotonic_ns()
+        if deadline > now {
+            try? await Task.sleep(for: .nanoseconds(Int64(clamping: deadline - now)))
+            guard !Task.isCancelled else { return }
+        }
+        withdraw(work, .deadlineExceeded)
     }
 
     /// Ends what has not begun of work that waits. Work that has not been added yet will not be.

@@ -12,7 +12,7 @@ class PartedWork: @unchecked Sendable {  // `next` is guarded by the workers' lo
     let followsTask: Bool
     let tag: UInt64
     /// On the clock of `linux_monotonic_ns`; `.max`: none.
-    private let deadline: UInt64
+    let deadline: UInt64
     /// The first part that nobody has begun. The workers' lock guards it.
     final var next = 0
     /// Parts that have not ended. The one that ends the last of them resumes the task.

@@ -70,7 +70,7 @@ extension StorageQueue {
             throw StorageError(
                 .invalidArgument, .copy, message: "this device submits by itself; adopt it with the mode `.recorded`")
         }
-        let buffer = GPUSemaphorePoint(commandBuffer, 0)
-        return try await core.withSink(of: device) { ($0 as! GPUSink).recordPending(into: buffer.semaphore) }
+        nonisolated(unsafe) let buffer = commandBuffer  // recorded into by one thread at a time, as its caller has to see to
+        return try await core.withSink(of: device) { ($0 as! GPUSink).recordPending(into: buffer) }
     }
 }

@@ -31,21 +31,35 @@ final class StagingSlabs {
     private(set) var slabs: [Slab?] = []
 
     var imports: Bool { allocated == nil }
+
+    // The first slab stays: with one, everything goes on, if slowly, when there is no more memory later; with none, requests
+    // would wait for ever.
     init(_ device: GPUDevice, limit: Int, _ source: SlabSource) throws(StorageError) {
         self.device = device
-        if device.canImport, Self.canImportSlab(device) {
-            allocated = nil
-            arena = SlabArena(limit: limit, source: source)
-            // The first slab stays: with one, everything goes on, if slowly, when there is no more memory later; with none,
-            // requests would wait for ever.
+        if device.canImport {
+            let arena = SlabArena(limit: limit, source: source)
             guard let block = arena.take(SlabArena.slabSize) else { throw StorageError(.outOfMemory, .setUp) }
             arena.release(block)
-        } else {
-            let allocated = try AllocatedSlabs(device)
-            self.allocated = allocated
-            arena = SlabArena(limit: limit, source: allocated.source)
+            do throws(VulkanFailure) {
+                // Some drivers offer the extension and refuse, or refuse memory such as this source's.
+                slabs = [try Self.importSlab(arena.base(ofSlab: block.slab), device)]
+                self.arena = arena
+                allocated = nil
+                arena.keepReserve()
+                return
+            } catch {
+                device.note(error.result)
+                arena.retire()
+            }
         }
+        let allocated = try AllocatedSlabs(device)
+        self.allocated = allocated
+        arena = SlabArena(limit: limit, source: allocated.source)
+        if let block = arena.take(SlabArena.slabSize) { arena.release(block) }
+        arena.keepReserve()
     }
+
+    deinit { destroy() }
 
     /// The slab's buffer; nil when Vulkan has no memory for one.
     func slab(of block: SlabArena.Block) -> Result<Slab, VulkanFailure> {
@@ -89,22 +103,6 @@ final class StagingSlabs {
     }
 
     // MARK: Importing
-
-    /// Whether the driver takes host memory at all; some offer the extension and refuse.
-    private static func canImportSlab(_ device: GPUDevice) -> Bool {
-        let trial = SlabArena(limit: SlabArena.slabSize)
-        guard let block = trial.take(SlabArena.slabSize) else { return false }
-        defer { trial.release(block) }
-        do throws(VulkanFailure) {
-            let slab = try importSlab(block.address, device)
-            device.functions.destroyBuffer(device.device, slab.buffer, nil)
-            device.functions.freeMemory(device.device, slab.memory, nil)
-            return true
-        } catch {
-            device.note(error.result)
-            return false
-        }
-    }
 
     private static func importSlab(
         _ base: UnsafeMutableRawPointer, _ device: GPUDevice

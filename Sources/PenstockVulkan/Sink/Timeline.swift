@@ -44,8 +44,13 @@ final class Timeline: @unchecked Sendable {  // the handle is for any thread
 
     /// Waits until the value is reached, or so many nanoseconds have passed.
     func wait(for value: UInt64, _ nanoseconds: UInt64) -> VkResult {
-        var semaphore: VkSemaphore? = handle
-        var value = value
+        Self.wait(for: GPUSemaphorePoint(handle, value), nanoseconds, device)
+    }
+
+    /// The same of one that may be the application's.
+    static func wait(for point: GPUSemaphorePoint, _ nanoseconds: UInt64, _ device: GPUDevice) -> VkResult {
+        var semaphore: VkSemaphore? = point.semaphore
+        var value = point.value
         return withUnsafePointer(to: &semaphore) { semaphore in
             withUnsafePointer(to: &value) { value in
                 var info = VkSemaphoreWaitInfo()

@@ -100,7 +100,8 @@ final class TimelineWaiter: @unchecked Sendable {  // `state` is guarded by `mut
             state.point = nil
             state.sleepsFor = point
             pthread_mutex_unlock(mutex)
-            let result = sleep(point)
+            let result = Timeline.wait(for: point, patience, device)
+            device.note(result)
             pthread_mutex_lock(mutex)
             state.sleepsFor = nil
             let isForgotten = state.isForgotten
@@ -116,22 +117,5 @@ final class TimelineWaiter: @unchecked Sendable {  // `state` is guarded by `mut
             pthread_mutex_lock(mutex)
         }
         pthread_mutex_unlock(mutex)
-    }
-
-    private func sleep(_ point: GPUSemaphorePoint) -> VkResult {
-        var semaphore: VkSemaphore? = point.semaphore
-        var value = point.value
-        return withUnsafePointer(to: &semaphore) { semaphore in
-            withUnsafePointer(to: &value) { value in
-                var info = VkSemaphoreWaitInfo()
-                info.sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO
-                info.semaphoreCount = 1
-                info.pSemaphores = semaphore
-                info.pValues = value
-                let result = device.functions.waitSemaphores(device.device, &info, patience)
-                device.note(result)
-                return result
-            }
-        }
     }
 }

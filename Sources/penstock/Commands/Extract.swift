@@ -31,7 +31,9 @@ struct Extract: AsyncParsableCommand {
         try await withStorageQueue { queue in
             let archive = try await StorageArchive.open(self.archive.paths, on: queue)
             var entries = Array(archive.entries)
-            if !only.isEmpty { entries = entries.filter { entry in only.contains { entry.path.hasPrefix($0) } } }
+            if !only.isEmpty {
+                entries = entries.filter { entry in only.contains { entry.path.utf8.starts(with: $0.utf8) } }
+            }
             let bytes = entries.sum(\.size)
             let bar = ArchiveBar("extracting", total: bytes)
             do {

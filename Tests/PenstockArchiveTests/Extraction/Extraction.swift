@@ -53,6 +53,21 @@ import Testing
         }
     }
 
+    /// Paths are bytes: what looks the same, and what is one character with the slash in front of it, are others.
+    @Test(arguments: [false, true])
+    func pathsThatLookAlikeAreDifferent(walking: Bool) async throws {
+        let paths = ["e\u{301}/x", "\u{E9}/x", "a/\u{301}b/c"]
+        let sources = paths.enumerated().map { ArchiveSource($1, bytes: [UInt8($0)]) }
+        try await withStorageQueue { queue in
+            try await ArchiveWriter(on: queue, codec: nil).write(sources, to: directory["archive"])
+            let archive = try await StorageArchive.open(directory["archive"], on: queue)
+            try await archive.extract(to: directory["out"], walking: walking)
+            for (index, path) in paths.enumerated() {
+                #expect(directory.contents(directory["out"].appending(path)) == [UInt8(index)])
+            }
+        }
+    }
+
     @Test(arguments: [false, true])
     func theFolderItselfMayBeALink(walking: Bool) async throws {
         _ = mkdir(directory["real"].string, 0o755)

@@ -112,6 +112,12 @@ import Testing
         expect(.malformed, at: image.place(TableImage.entry(1, 16)), empty)
     }
 
+    @Test func codecsAreNamedWhereTheyAreNeeded() {
+        // All chunks of the image are stored as they are.
+        expect(.malformed, putting: UInt32(0x6474_737A), at: TableImage.entry(0, 16))
+        expect(.malformed, putting: UInt32(7), at: TableImage.entry(0, 16))
+    }
+
     @Test func kindsAreKnown() {
         expect(.unsupportedVersion, putting: UInt8(2), at: TableImage.entry(1, 6))
         expect(.malformed, putting: UInt8(1), at: TableImage.entry(1, 6))

@@ -1,3 +1,4 @@
+import Glibc
 import Penstock
 import PenstockArchive
 import PenstockCompression
@@ -74,6 +75,23 @@ import Testing
             #expect(summary.entries == 0 && summary.deletions == 0 && summary.fileSize == 128)
             let both = try await StorageArchive.open([directory["base"], directory["patch"]], on: queue)
             #expect(try await both.files() == files)
+        }
+    }
+
+    @Test func aPatchCannotReplaceItsBase() async throws {
+        let files = Files.ofEverySize()
+        try await withStorageQueue { queue in
+            let path = directory["base"]
+            try await ArchiveWriter(on: queue, codec: LZ4()).write(files.sources, to: path)
+            let before = directory.contents(path)
+            let base = try await StorageArchive.open(path, on: queue)
+            #expect(link(path.string, directory["other name"].string) == 0)
+            for output in [path, directory["other name"], directory["./base"]] {
+                await expectArchiveFailure(.alreadyExists) {
+                    try await ArchiveWriter(on: queue, codec: LZ4()).write(files.sources, to: output, over: base)
+                }
+            }
+            #expect(directory.contents(path) == before)
         }
     }
 

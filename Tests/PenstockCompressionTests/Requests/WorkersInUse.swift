@@ -207,4 +207,23 @@ import Testing
             }
         }
     }
+    /// Nobody has to come to a request for its time to be over.
+    @Test func deadlinesEndWhatWaitsForAWorker() async throws {
+        let directory = TemporaryDirectory()
+        try await withStorageQueue { queue in
+            let file = try await queue.open(directory["file"], [.readWrite, .create])
+            let chunks = try await queue.write([1, 2, 3], to: file, encoding: LZ4())
+            let buffer = try await queue.allocate(byteCount: 3)
+            let workers = try queue.codecWorkers
+            let gate = Gate()
+            async let busy: Void = workers.perform(workers.width) { gate.pass($0) }
+            while gate.inside < workers.width { await Task.yield() }
+            await expectFailure(.deadlineExceeded) {
+                try await queue.read(
+                    from: file, chunks: chunks, into: buffer[...], decoding: LZ4(), deadline: .now + .milliseconds(20))
+            }
+            gate.open()
+            try await busy
+        }
+    }
 }

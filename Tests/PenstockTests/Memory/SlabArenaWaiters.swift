@@ -43,6 +43,27 @@ import Testing
         #expect(served.numbers == [0, 1])
     }
 
+    @Test func theReserveIsForThoseWhoAskForIt() {
+        arena.keepReserve()
+        let all = arena.take(2 << 20)!
+        #expect(arena.take(4096) == nil, "the limit stands")
+        let reserve = arena.takeReserve()!
+        #expect(reserve.capacity == 2 << 20 && reserve.address != all.address)
+        #expect(arena.takeReserve() == nil)
+        let served = Served()
+        _ = arena.whenAvailable(2 << 20, served.take(0))
+        _ = arena.whenAvailable(4096, orReserve: true, served.take(1))
+        arena.release(reserve)
+        #expect(served.numbers == [1], "who waits in front wants other memory")
+        #expect(arena.whenAvailable(4096, orReserve: true, served.take(2)) != nil)
+        arena.release(all)
+        #expect(served.numbers == [1, 0])
+        arena.release(served.blocks[0]!)
+        #expect(served.numbers == [1, 0, 2])
+        for block in served.blocks.dropFirst() { arena.release(block!) }
+        #expect(arena.usage.used == 0)
+    }
+
     @Test func withdrawnWaiterIsToldAndLetsTheNextOneBy() {
         let half = arena.take(1 << 20)!
         let served = Served()

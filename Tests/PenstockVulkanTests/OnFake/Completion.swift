@@ -93,6 +93,36 @@ extension DevicesInTurn {
             }
         }
 
+        /// Calls that come later may hold all staging memory, and wait behind a barrier with it: what is in front of the barrier
+        /// needs none of theirs.
+        @Test(arguments: [StorageQueue.Configuration.Ordering.concurrent, .serial])
+        func whatIsInFrontOfABarrierNeedsNobodysMemory(_ ordering: StorageQueue.Configuration.Ordering) async throws {
+            let size = 3 << 20
+            let path = scratch.make("in", count: size)
+            try await FakeMachine.run(queue: {
+                $0.ordering = ordering
+                $0.inlineLimit = 0
+            }) { machine in
+                let queue = machine.queue
+                let file = try await queue.open(path)
+                let output = try await queue.open(scratch.file("out"), [.readWrite, .create])
+                let buffer = try machine.device.makeBuffer(byteCount: size)
+                let staging = try await queue.core.withSink(of: machine.device) { $0.staging }
+                var held: [SlabArena.Block] = []
+                while let block = staging.take(1 << 20) { held.append(block) }
+                #expect(!held.isEmpty)
+                try await queue.read(from: file, into: buffer[...])
+                try await queue.write(buffer[...], to: output)
+                try await queue.barrier()
+                let isThere = Salted().matches(machine.contents(buffer))
+                #expect(isThere)
+                for block in held { staging.release(block) }
+                try await output.close()
+            }
+            let isWritten = Salted().matches(scratch.contents("out"))
+            #expect(isWritten)
+        }
+
         /// Far more than there is staging memory for, in both directions and as images, all at once.
         @Test func everyRequestEndsWhenStagingIsUsedUp() async throws {
             let size = 700_000

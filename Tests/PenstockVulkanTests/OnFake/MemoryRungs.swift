@@ -23,13 +23,12 @@ enum MemoryRung: String, CaseIterable, CustomTestStringConvertible {
             configuration = .nonCoherent
             configuration.importLimit = 0
         case .importRefusedLater:
-            // A trial, and one slab.
-            configuration = .with { $0.importLimit = 2 }
+            configuration = .with { $0.importLimit = 1 }
         case .importRefusedLaterNonCoherent:
             configuration = .with {
                 $0.memoryTypes = [.deviceLocal, .hostCachedNonCoherent, .hostCached]
                 $0.bufferMemoryTypes = 0b011
-                $0.importLimit = 2
+                $0.importLimit = 1
             }
         case .noExtension:
             configuration = .with { $0.hasExternalMemoryHost = false }
@@ -183,7 +182,7 @@ extension DevicesInTurn {
         @Test func importRefusedInFlightCostsNoRequest() async throws {
             let count = 300_000
             let path = scratch.make("in", count: 64 * count)
-            try await FakeMachine.run(.with { $0.importLimit = 3 }) { machine in
+            try await FakeMachine.run(.with { $0.importLimit = 2 }) { machine in
                 let file = try await machine.queue.open(path)
                 let buffer = try machine.device.makeBuffer(byteCount: 64 * count)
                 let results = await machine.queue.perform(
