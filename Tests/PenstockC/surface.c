@@ -192,7 +192,8 @@ static void handles_that_are_none(uint32_t driver) {
             OK(call);                                                                                  \
             CHECK(filled->struct_size == size);                                                        \
             const size_t end = size < sizeof(Struct) ? size : sizeof(Struct);                          \
-            for (size_t at = end; at < sizeof room; at++) CHECK(room.bytes[at] == 0xEE);               \
+            for (size_t at = end; at < size; at++) CHECK(room.bytes[at] == 0);                         \
+            for (size_t at = size; at < sizeof room; at++) CHECK(room.bytes[at] == 0xEE);              \
         }                                                                                              \
     } while (0)
 

@@ -53,6 +53,8 @@ enum {
 
     PENSTOCK_SETUP_SINGLE_ISSUER = 1 << 12,
     PENSTOCK_SETUP_DEFER_TASKRUN = 1 << 13,
+    PENSTOCK_FEATURE_EXT_ARG = 1 << 8,     // Linux 5.11
+    PENSTOCK_FEATURE_RSRC_TAGS = 1 << 10,  // Linux 5.13, which brought multishot polls too
     PENSTOCK_FEATURE_NO_IOWAIT = 1 << 17,  // Linux 6.15
 };
 

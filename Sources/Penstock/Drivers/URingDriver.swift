@@ -49,7 +49,14 @@ final class URingDriver: StorageDriver {
             for (opcode, name) in Self.neededOperations where !penstock_ring_supports(ring, UInt8(opcode)) {
                 throw StorageError(
                     .unavailable, .setUp, errno: .notSupported,
-                    message: "the kernel's io_uring has no \(name); Linux 5.6 or newer is needed")
+                    message: "the kernel's io_uring has no \(name); Linux 5.13 or newer is needed")
+            }
+            // Nothing says whether a poll can be multishot; without, each wait would end at once.
+            let needed = UInt32(PENSTOCK_FEATURE_EXT_ARG | PENSTOCK_FEATURE_RSRC_TAGS)
+            guard penstock_ring_features(ring) & needed == needed else {
+                throw StorageError(
+                    .unavailable, .setUp, errno: .notSupported,
+                    message: "the kernel's io_uring cannot wait as it must; Linux 5.13 or newer is needed")
             }
             let trial = Self.tryRead(ring)
             guard trial == 0 else { throw Self.refusal(-trial, "a trial read") }

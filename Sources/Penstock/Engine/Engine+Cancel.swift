@@ -35,18 +35,20 @@ extension Engine {
     ) -> Int {
         assertOnRing()
         var matches: [(Submission, UInt64, Int)] = []
+        var count = 0
         for lane in lanes {
             guard let submission = lane.submission, isConcerned(submission) else { continue }
             for index in lane.start..<lane.end where !submission.records[index].hasEnded {
                 if submission.records[index].tag & mask == value & mask {
                     matches.append((submission, submission.generation, index))
+                    count += Int(submission.records[index].mergedCount)
                 }
             }
         }
         for (submission, generation, index) in matches where submission.generation == generation {
             cancel(submission, index, .cancelled)
         }
-        return matches.count
+        return count
     }
 
     // MARK: Deadlines

@@ -38,7 +38,7 @@ extension Engine {
     private func continuePiece(_ slot: Int, moved: Int, attempts: UInt16) {
         let piece = pieces[slot]
         let record = record(of: piece)
-        if hasEndedEarly(record) { return endPiece(slot, errno: 0) }
+        if hasEndedEarly(record) { return endPiece(slot, errno: ECANCELED) }
         if piece.pointee.plan.route != .buffered {
             // A direct read that stops inside a block has met the end of the file.
             let unit = record.pointee.file!._withUnsafeGuaranteedRef { $0.alignment?.offset ?? 4096 }
@@ -71,7 +71,8 @@ extension Engine {
             retry(slot, errno: errno)
         case EINVAL, EOPNOTSUPP, EFAULT, ENOTBLK:
             guard piece.pointee.plan.route != .buffered else { return endPiece(slot, errno: errno) }
-            record.pointee.file!._withUnsafeGuaranteedRef { demote($0, errno: errno, wholeDevice: errno != EFAULT) }
+            let isOfDevice = errno != EFAULT && record.pointee.direction == .read
+            record.pointee.file!._withUnsafeGuaranteedRef { demote($0, errno: errno, wholeDevice: isOfDevice) }
             replan(slot)
             retry(slot, errno: errno)
         default: endPiece(slot, errno: errno)
@@ -175,7 +176,7 @@ extension Engine {
     }
 
     private func hasEndedEarly(_ record: UnsafeMutablePointer<RequestRecord>) -> Bool {
-        record.pointee.outcome.failure != .none
+        record.pointee.outcome.failure != .none || record.pointee.cancelReason != .none
     }
 
     func record(of piece: UnsafeMutablePointer<PieceTable.Slot>) -> UnsafeMutablePointer<RequestRecord> {

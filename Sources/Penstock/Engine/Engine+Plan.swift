@@ -40,7 +40,9 @@ extension Engine {
     func directAlignment(
         of file: StorageFile, for record: UnsafeMutablePointer<RequestRecord>
     ) -> DirectAlignment? {
-        guard !record.pointee.mustBuffer, let alignment = file.alignment, alignment.offset <= BounceStore.blockSize
+        guard !record.pointee.mustBuffer, let alignment = file.alignment, alignment.offset <= BounceStore.blockSize,
+            // A whole block at its end must still have an offset.
+            record.pointee.offset + UInt64(record.pointee.length) <= UInt64(Int64.max) - UInt64(alignment.offset)
         else { return nil }
         switch file.caching {
         case .buffered, .uncached: return nil

@@ -164,7 +164,7 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
         logger?.debug("storage queue has shut down", metadata: ["queue": "\(configuration.name)"])
         if inertDescriptor >= 0 { _ = linux_close(inertDescriptor) }
         for index in 0..<sinks.count { sinks[index].close() }
-        arena.withdrawAll()
+        arena.retire()
         loop.dismissEngine()
         driver.close()
     }

@@ -73,6 +73,8 @@ final class LoadOperation: InboxMessage, @unchecked Sendable {  // after `send`,
             return finish(.failure(StorageError(.memoryLimit, .load, path: path, length: size)))
         }
         if let block = core.arena.take(size) { return read(into: block, size) }
+        // Nobody may be left who returns any: those who hold it may wait for the queue to stop.
+        guard engine?.isStopping != true else { return finish(.failure(cancelled)) }
         let wait = MemoryWait()
         self.wait = wait
         let core = core

@@ -44,7 +44,8 @@ extension StorageQueue {
         /// How long the thread looks for work after a busy turn before it parks. A wake-up costs both sides more than that.
         public var spinMicroseconds = 20
         /// Called with each request that has ended: on the queue's thread, or on the caller's for those finished there
-        /// (which carry no tag and no label). It must be quick. Costs nothing when nil.
+        /// (which carry no tag and no label). It must be quick. Costs nothing when nil. A whole file that the page cache
+        /// holds is loaded on the caller's thread without a trace.
         public var trace: (@Sendable (StorageTrace) -> Void)?
 
         /// What a host has run on the queue's thread before anything else of its own, and after.
@@ -77,7 +78,8 @@ extension StorageQueue {
 
         func limits(depth: Int) -> Scheduler.Limits {
             Scheduler.Limits(
-                bytes: bytesInFlight, urgentReserve: urgentReserve, pieces: depth, urgentPieces: depth / 8,
+                bytes: min(bytesInFlight, SlabArena.largestLimit), urgentReserve: urgentReserve, pieces: depth,
+                urgentPieces: depth / 8,
                 quantum: pieceSize, serial: ordering == .serial)
         }
     }

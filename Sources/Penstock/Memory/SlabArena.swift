@@ -12,6 +12,8 @@ import Synchronization
 package final class SlabArena: Sendable {
     package static let slabSize = 2 << 20
     package static let smallestBlock = 4096
+    /// More than any machine has, and little enough to be added to.
+    static let largestLimit = 1 << 48
     static let classCount = 10  // 4 KiB << 9 = 2 MiB
     /// Freed mappings larger than a slab that wait for reuse, at most.
     static let keptMappings = 8
@@ -64,6 +66,8 @@ package final class SlabArena: Sendable {
         var peak = 0
         var hugePages = true
         var waiters: Deque<Waiter> = []
+        /// How many of them the reserve would do for: there may be a hundred thousand others.
+        var reserveWaiters = 0
         var nextWaiter: UInt64 = 0
         var isRetired = false
         /// A slab beyond the limit, for those who ask for it; nil: there is none, or it is out.
@@ -82,7 +86,7 @@ package final class SlabArena: Sendable {
     private let source: SlabSource
 
     package init(limit: Int, source: SlabSource = .mappings) {
-        self.limit = max(limit, Self.slabSize)
+        self.limit = min(max(limit, Self.slabSize), Self.largestLimit)
         self.source = source
     }
 
@@ -121,7 +125,10 @@ package final class SlabArena: Sendable {
     /// Ends all waiting, with nothing.
     package func withdrawAll() {
         let waiters = state.withLock { state in
-            defer { state.waiters = [] }
+            defer {
+                state.waiters = []
+                state.reserveWaiters = 0
+            }
             if !state.isRetired { hasWaiters.store(false, ordering: .sequentiallyConsistent) }
             return state.waiters
         }
@@ -203,13 +210,15 @@ package final class SlabArena: Sendable {
                 hasWaiters.store(!state.waiters.isEmpty, ordering: .sequentiallyConsistent)
                 return (.block(block), 0)
             }
-            if state.isExhausted(for: size, limit: limit) {
+            // Behind others, what the cache has just given back is theirs: whoever put it there is about to serve them.
+            if state.waiters.isEmpty, state.isExhausted(for: size, limit: limit) {
                 hasWaiters.store(false, ordering: .sequentiallyConsistent)
                 return (.outOfMemory, 0)
             }
             state.nextWaiter += 1
             state.waiters.append(
                 Waiter(id: state.nextWaiter, size: size, takesReserve: takesReserve, resume: resume))
+            if takesReserve { state.reserveWaiters += 1 }
             return (nil, state.nextWaiter)
         }
         guard let grant else { return id }
@@ -233,7 +242,7 @@ package final class SlabArena: Sendable {
         var served: [(Waiter, Grant)] = []
         let waiter: Waiter? = state.withLock { state in
             guard let index = state.waiters.firstIndex(where: { $0.id == id }) else { return nil as Waiter? }
-            let waiter = state.waiters.remove(at: index)
+            let waiter = state.removeWaiter(at: index)
             // The one behind it may fit where it did not.
             served = serve(&state)
             return waiter
@@ -353,18 +362,25 @@ extension SlabArena.State {
         var served: [(SlabArena.Waiter, SlabArena.Grant)] = []
         while let first = waiters.first {
             if let block = take(first.size, limit: limit, source) {
-                served.append((waiters.removeFirst(), .block(block)))
+                served.append((removeWaiter(at: 0), .block(block)))
             } else if isExhausted(for: first.size, limit: limit) {
-                served.append((waiters.removeFirst(), .outOfMemory))
+                served.append((removeWaiter(at: 0), .outOfMemory))
             } else {
                 break
             }
         }
         // However far behind: whoever takes it needs nobody in front.
-        if let index = waiters.firstIndex(where: \.takesReserve), let block = takeReserve() {
-            served.append((waiters.remove(at: index), .block(block)))
+        if reserveWaiters > 0, let block = takeReserve() {
+            let index = waiters.firstIndex(where: \.takesReserve)!
+            served.append((removeWaiter(at: index), .block(block)))
         }
         return served
+    }
+
+    mutating func removeWaiter(at index: Int) -> SlabArena.Waiter {
+        let waiter = waiters.remove(at: index)
+        if waiter.takesReserve { reserveWaiters -= 1 }
+        return waiter
     }
 
     /// Whether a block that could not be had will never be: nothing is out, and it is not the limit that was in the way.

@@ -74,7 +74,8 @@ package final class QueueCore: Sendable {
         self.engine = engine
         self.thread = thread
         usesKernelDescriptors = engine.driver.usesKernelDescriptors
-        inlineLimit = engine.driver.usesKernelDescriptors ? configuration.inlineLimit : 0
+        // Of any size, it may be multiplied.
+        inlineLimit = engine.driver.usesKernelDescriptors ? min(configuration.inlineLimit, SlabArena.largestLimit) : 0
         capabilities = Capabilities(driver: engine.driver.kind, features: features)
         logger?.debug(
             "storage queue started",
@@ -97,7 +98,6 @@ package final class QueueCore: Sendable {
 
     /// The same for a thread that may block. On the queue's own thread it returns at once.
     package func shutdownBlocking() {
-        isClosed.store(true, ordering: .relaxed)
         abandon()
     }
 
@@ -105,6 +105,7 @@ package final class QueueCore: Sendable {
     func abandon() {
         // What is sent to a queue that has ended has a thread of its own started for it.
         guard !joined.load(ordering: .acquiring) else { return }
+        isClosed.store(true, ordering: .relaxed)
         companions.stop()
         executor.loop.send(Errand({ $0.stop() }, refused: {}))
         join()

@@ -190,6 +190,9 @@ extension QueueCore {
         _ count: Int, from arena: SlabArena, _ operation: StorageError.Operation, path: FilePath?,
         within nanoseconds: UInt64 = .max
     ) async throws(StorageError) -> SlabArena.Block {
+        guard !isClosed.load(ordering: .relaxed) else {
+            throw StorageError(.queueClosed, operation, path: path, length: count)
+        }
         if let block = arena.take(count) { return block }
         guard arena.canEverHold(count) else {
             throw StorageError(.memoryLimit, operation, path: path, length: count)

@@ -70,7 +70,8 @@ extension StorageQueue {
             throw StorageError(
                 .invalidArgument, .copy, message: "this device submits by itself; adopt it with the mode `.recorded`")
         }
-        nonisolated(unsafe) let buffer = commandBuffer  // recorded into by one thread at a time, as its caller has to see to
+        // Recorded into by one thread at a time, which its caller has to see to.
+        nonisolated(unsafe) let buffer = commandBuffer
         return try await core.withSink(of: device) { ($0 as! GPUSink).recordPending(into: buffer) }
     }
 }

@@ -1,4 +1,6 @@
 import Penstock
+import PenstockTesting
+import SystemPackage
 import TestSupport
 import Testing
 
@@ -78,6 +80,7 @@ import Testing
         await expectFailure(.queueClosed) { try await queue.open(path, [.writeOnly, .create]) }
         await expectFailure(.queueClosed) { try await queue.load(path) }
         await expectFailure(.queueClosed) { try await queue.load(path) { _, _ in } }
+        await expectFailure(.queueClosed) { try await queue.allocate(byteCount: 1) }
         await expectFailure(.queueClosed) { try await queue.barrier() }
         await expectFailure(.queueClosed) { try await file.sync() }
         await expectFailure(.queueClosed) { try await file.truncate(to: 0) }
@@ -91,6 +94,37 @@ import Testing
         try await file.close()
         #expect(FilePattern().matches(buffer))
         #expect(directory.contents(path).count == 100_000)
+    }
+
+    /// Whoever holds all the memory may wait for the shutdown: nothing that is in flight may come to wait for theirs.
+    @Test func shutdownEndsLoadsThatAreAboutToWaitForMemory() async throws {
+        var faults = SimulatedDisk.Faults.none
+        faults.delay = .seconds(1) ... .seconds(1)
+        let disk = SimulatedDisk(seed: 1, faults: faults, time: .manual)
+        disk["file"] = FilePattern().bytes(0..<100_000)
+        var configuration = StorageQueue.Configuration()
+        configuration.hostMemoryLimit = 2 << 20
+        let queue = try StorageQueue(simulating: disk, configuration)
+        let all = try await queue.allocate(byteCount: 2 << 20)
+        let load = Task { try await queue.load("file") }
+        await disk.operationsInFlight(atLeast: 1)
+        let hasBegun = Shared(false)
+        let shutdown = Task {
+            hasBegun.change { $0 = true }
+            await queue.shutdown()
+        }
+        while !hasBegun.now { await Task.yield() }
+        for _ in 0..<100 { _ = await queue.statistics }
+        let time = Task {
+            while !Task.isCancelled {
+                disk.advance(by: .seconds(1))
+                await Task.yield()
+            }
+        }
+        await expectFailure(.queueClosed) { try await load.value }
+        await shutdown.value
+        time.cancel()
+        withExtendedLifetime(all) {}
     }
 
     @Test(arguments: Driver.allCases)
