@@ -74,6 +74,11 @@ public struct StorageChunks: AsyncSequence, Sendable {
 
         func next() async throws(StorageError) -> HostBuffer? {
             guard !isOver else { return nil }
+            // What has been read ahead is no reason to go on.
+            guard !Task.isCancelled else {
+                await end()
+                throw StorageError(.cancelled, .read, path: chunks.file.path, offset: position)
+            }
             while reads.count < chunks.readAhead, position < chunks.range.upperBound {
                 // Memory is taken here and in order: chunks further ahead must not hold what the next one waits for.
                 let count = Int(Swift.min(UInt64(chunks.size), chunks.range.upperBound - position))
