@@ -92,19 +92,21 @@ import Testing
 
     @Test func deadlineEndsAQueuedRequestAndOneInFlight() async throws {
         let (disk, queue, file) = try await slowQueue { $0.ordering = .serial }
+        // Long enough for the machine's own clock to be of no account: what counts is the disk's.
+        disk.faults.delay = .seconds(1000) ... .seconds(1000)
         let buffer = try await queue.allocate(byteCount: 2000)
         let first = Task {
-            try await queue.read(from: file, into: buffer[..<1000], deadline: .now + .milliseconds(300))
+            try await queue.read(from: file, into: buffer[..<1000], deadline: .now + .seconds(300))
         }
         await disk.operationsInFlight(atLeast: 1)
         let second = Task {
-            try await queue.read(from: file, into: buffer[1000...], deadline: .now + .milliseconds(200))
+            try await queue.read(from: file, into: buffer[1000...], deadline: .now + .seconds(200))
         }
         while await queue.statistics.callsWaiting < 2 { await Task.yield() }
-        disk.advance(by: .milliseconds(250))
+        disk.advance(by: .seconds(250))
         let error = await expectFailure(.deadlineExceeded) { try await second.value }
         #expect(error?.length == 1000)
-        disk.advance(by: .milliseconds(250))
+        disk.advance(by: .seconds(250))
         await expectFailure(.deadlineExceeded) { try await first.value }
         #expect(await queue.statistics.cancelled == 2)
         await queue.shutdown()
