@@ -27,7 +27,12 @@ final class SimulatedDriver: StorageDriver {
     var kind: DriverKind { .simulated }
     var capacity: Int { 4096 }
     var usesKernelDescriptors: Bool { false }
-    var now: UInt64 { state.withLock { $0.now } }
+    var now: UInt64 {
+        lastNow = state.withLock { $0.now }
+        return lastNow
+    }
+    /// What the engine was last told the time is: what it makes of that must not shift when the test moves the clock.
+    private var lastNow: UInt64 = 0
 
     func close() {}
 
@@ -125,7 +130,7 @@ final class SimulatedDriver: StorageDriver {
 
     func park(timeout: UInt64, inFlight: Int) {
         let next = pending.map(\.due).min()
-        let start = now
+        let start = lastNow
         let limit = start.addingReportingOverflow(timeout).overflow ? UInt64.max : start + timeout
         if state.time == .automatic, next != nil || limit != .max {
             state.withLock { contents in
