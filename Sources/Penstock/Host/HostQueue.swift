@@ -18,7 +18,7 @@ package final class HostQueue: Sendable {
     }
 
     package struct Configuration: Sendable {
-        /// Requests that have been enqueued and not reported, at most.
+        /// Requests that have been enqueued and not reported, and marks that have not been reached, at most.
         package var capacity = 1024
         package var whenFull = WhenFull.block
         package var priority = StoragePriority.normal
@@ -52,8 +52,10 @@ package final class HostQueue: Sendable {
     struct State {
         var open: HostBatch
         var epoch = HostEpoch(isFirst: true)
-        /// The marker at the end of everything, while nothing has been enqueued behind it.
+        /// The last end that somebody has asked for.
         var end: End?
+        /// Nothing has been enqueued behind it.
+        var endIsLast = false
         var isClosed = false
         var tasks: [UInt64: (tag: UInt64, task: Task<Void, Never>)] = [:]
         var nextTask: UInt64 = 0
@@ -66,7 +68,7 @@ package final class HostQueue: Sendable {
     private let slots: SlotCount
     // Neither the batches nor the epoch are touched by anyone else while they are here.
     let state: Locked<State>
-    /// Requests that are still to be reported.
+    /// Requests that are still to be reported, and markers that are still to fire.
     let outstanding = Atomic<Int>(0)
     let bytes = Atomic<UInt64>(0)
     private let completed = Atomic<UInt64>(0)
@@ -165,7 +167,7 @@ package final class HostQueue: Sendable {
         guard takeSlot() else { return .full }
         let isOpen = state.withLock { state in
             guard !state.isClosed else { return false }
-            state.end = nil
+            state.endIsLast = false
             accept()
             outstanding.wrappingAdd(1, ordering: .relaxed)
             bytes.wrappingAdd(UInt64(length), ordering: .relaxed)
@@ -297,7 +299,7 @@ package final class HostQueue: Sendable {
         let epochs: (closed: HostEpoch, next: HostEpoch)? = state.withLock { state in
             guard !state.isClosed else { return nil }
             send(&state)
-            state.end = nil
+            state.endIsLast = false
             accept(&state)
             // Until it has fired, closing the queue waits for it too.
             outstanding.wrappingAdd(1, ordering: .relaxed)
@@ -316,20 +318,40 @@ package final class HostQueue: Sendable {
     /// - Parameter timeout: Nanoseconds; `.max`: no limit.
     /// - Returns: False when the time has passed.
     package func wait(_ timeout: UInt64) throws(StorageError) -> Bool {
-        let end = try endOfAll()
-        return endGate.wait(timeout) { end.isReached.load(ordering: .sequentiallyConsistent) }
+        let begin = linux_monotonic_ns()
+        let (first, isLast) = try nextEnd()
+        guard wait(for: first, timeout) else { return false }
+        if isLast { return true }
+        let passed = linux_monotonic_ns() - begin
+        // Whoever has asked for this one has done so after the call.
+        return wait(for: try nextEnd(after: first).end, timeout == .max ? .max : timeout - min(timeout, passed))
     }
 
-    /// The end of everything that has been enqueued: one for all who ask before there is more, however often.
-    private func endOfAll() throws(StorageError) -> End {
-        if let end = state.withLock({ $0.isClosed ? nil : $0.end }) { return end }
+    private func wait(for end: End, _ timeout: UInt64) -> Bool {
+        endGate.wait(timeout) { end.isReached.load(ordering: .sequentiallyConsistent) }
+    }
+
+    /// The end of everything that has been enqueued, or, if an earlier one has not been reached, that one: who asks again and
+    /// again leaves one mark behind, whatever is enqueued meanwhile.
+    ///
+    /// - Parameter earlier: An end that has been reached.
+    private func nextEnd(after earlier: End? = nil) throws(StorageError) -> (end: End, isLast: Bool) {
+        let known: (End, Bool)? = state.withLock { state in
+            guard !state.isClosed, let end = state.end, end !== earlier else { return nil }
+            let isReached = end.isReached.load(ordering: .relaxed)
+            guard earlier != nil || state.endIsLast || !isReached else { return nil }
+            send(&state)
+            return (end, state.endIsLast)
+        }
+        if let known { return known }
         let end = End()
-        try addMarker({ $0.end = end }) { [endGate] failure in
+        let accept = { (state: inout State) in (state.end, state.endIsLast) = (end, true) }
+        try addMarker(accept) { [endGate] failure in
             end.isReached.store(true, ordering: .sequentiallyConsistent)
             endGate.wake()
             return failure
         }
-        return end
+        return (end, true)
     }
 
     /// Reached when everything in front of it has ended.
