@@ -38,7 +38,6 @@ extension Engine {
     private func continuePiece(_ slot: Int, moved: Int, attempts: UInt16) {
         let piece = pieces[slot]
         let record = record(of: piece)
-        if hasEndedEarly(record) { return endPiece(slot, errno: ECANCELED) }
         if piece.pointee.plan.route != .buffered {
             // A direct read that stops inside a block has met the end of the file.
             let unit = record.pointee.file!._withUnsafeGuaranteedRef { $0.alignment?.offset ?? 4096 }
@@ -56,15 +55,12 @@ extension Engine {
         let piece = pieces[slot]
         let record = record(of: piece)
         switch errno {
-        case EAGAIN, EINTR:
-            if hasEndedEarly(record) { return endPiece(slot, errno: ECANCELED) }
-            retry(slot, errno: errno)
+        case EAGAIN, EINTR: retry(slot, errno: errno)
         case ECANCELED:
             // Somebody else's cancellation (a thread of the kernel's that ended) is no reason to fail: once in a row.
             let isWanted = record.pointee.cancelReason != .none
             if isWanted || piece.pointee.wasStray { return endPiece(slot, errno: errno) }
-            retry(slot, errno: errno)
-            piece.pointee.wasStray = true
+            retry(slot, errno: errno, isStray: true)
         case EOPNOTSUPP where piece.pointee.wasUncached:
             // The kernel or file system does not know `RWF_DONTCACHE`; every piece in flight finds that out for itself.
             record.pointee.file!._withUnsafeGuaranteedRef { $0.onRing.refusesUncached = true }
@@ -79,9 +75,12 @@ extension Engine {
         }
     }
 
-    private func retry(_ slot: Int, errno: Int32) {
+    /// Makes the attempt again from where it stands, unless the request is to end.
+    private func retry(_ slot: Int, errno: Int32, isStray: Bool = false) {
+        // A cancellation has come to nothing with the attempt that it was meant for.
+        if hasEndedEarly(record(of: pieces[slot])) { return endPiece(slot, errno: ECANCELED) }
         pieces[slot].pointee.attempts += 1
-        pieces[slot].pointee.wasStray = false
+        pieces[slot].pointee.wasStray = isStray
         guard pieces[slot].pointee.attempts <= Self.mostAttempts else { return endPiece(slot, errno: errno) }
         recorder.retries += 1
         start(slot)

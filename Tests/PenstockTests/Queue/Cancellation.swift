@@ -84,6 +84,36 @@ import Testing
         await queue.shutdown()
     }
 
+    /// Why an operation is begun again.
+    enum Setback: CaseIterable { case interrupted, again, short, refused }
+
+    /// The wish is not forgotten with the operation that it was meant for.
+    @Test(arguments: Setback.allCases)
+    func cancelledRequestIsNotTriedAgain(_ setback: Setback) async throws {
+        let disk = SimulatedDisk(seed: 1, time: .manual)
+        disk["file"] = FilePattern().bytes(0..<100_000)
+        let queue = try StorageQueue(simulating: disk)
+        let file = try await queue.open("file", caching: .direct)
+        disk.faults.delay = .seconds(1) ... .seconds(1)
+        disk.faults.cancellable = 0
+        switch setback {
+        case .interrupted: disk.faults.interruptions = 1
+        case .again: disk.faults.again = 1
+        case .short: disk.faults.shortTransfers = 1
+        case .refused: disk.faults.directRefusals = 1
+        }
+        let buffer = try await queue.allocate(byteCount: 8192)
+        let before = disk.counts.operations
+        let read = Task { await queue.perform([.read(from: file, into: buffer[...])])[0] }
+        await disk.operationsInFlight(atLeast: 1)
+        read.cancel()
+        for _ in 0..<2 { #expect(await queue.statistics.piecesInFlight == 1) }
+        disk.advance(by: .seconds(1))
+        #expect(await read.value.code == .cancelled)
+        #expect(disk.counts.operations == before + 1)
+        await queue.shutdown()
+    }
+
     /// Thousands of tasks, cancelled at any moment. A buffer is filled with a mark as soon as its call has returned: if
     /// the kernel were not done with it, the mark would not last.
     @Test(arguments: Driver.allCases, StorageFile.Caching.allCases)
