@@ -332,7 +332,7 @@ extension QueueCore {
                 _ = try await perform(
                     record, block, asked: slice.count, start: start, isPart: start + count < slice.count, left)
             } catch {
-                if start > 0, slice.options != nil { await endCopy(slice, direction, index) }
+                if slice.options != nil { await endCopy(slice, direction, index) }
                 throw error
             }
             after(block, start..<start + count)

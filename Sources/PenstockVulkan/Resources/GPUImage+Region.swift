@@ -61,8 +61,10 @@ extension GPUImage {
     /// What a request moves: parts of an image in the order in which the file has them, and the layouts around it.
     ///
     /// Requests of one queue that are in flight at the same time may share a mip level of a layer if they go in the same
-    /// direction and leave it in the layout that it is in; it is in that layout when all of them have ended. Others must not.
-    /// A request that fails on the way leaves its subresources in the final layout, with undefined texels.
+    /// direction and leave it in the layout that it is in; it is in that layout when all of them have ended. Others must not,
+    /// nor those that name a new owner.
+    /// A request that fails on the way leaves its subresources in the final layout, with undefined texels; but one that a queue
+    /// has shut down under leaves them in any: read them next from ``GPUImageLayout/undefined``.
     public struct Region: Sendable {
         /// The image.
         public let image: GPUImage

@@ -16,6 +16,12 @@ extension GPUSink {
             held.append(Held(work: work, copy: copies[0], details: details))
         } else if work.isGate {
             results.append(SinkResult(token: work.token))
+        } else if copies.count == 1, work.isFailed, work.isLast, let details = Self.details(of: copies[0]),
+            !details.hasBegun
+        {
+            // What has failed has left nothing to end.
+            details.pieceEnded(failed: true, isLast: true)
+            results.append(SinkResult(token: work.token))
         } else if isStopping, !device.submits {
             giveBack(work, copies.first.flatMap(Self.details), .init(token: work.token, failure: .queueClosed))
         } else {
@@ -48,7 +54,7 @@ extension GPUSink {
     /// Work of which nothing has happened.
     func giveBack(_ work: SinkWork, _ details: TransferDetails?, _ result: SinkResult) {
         if work.intoDevice, let block = work.block { staging.release(block) }
-        details?.pieceFailed(isLast: work.isLast)
+        details?.pieceEnded(failed: true, isLast: work.isLast)
         results.append(result)
     }
 
@@ -101,7 +107,7 @@ extension GPUSink {
             case .success(let found): slab = found
             }
         }
-        var item = InFlight(token: work.token, block: work.intoDevice ? work.block : nil)
+        var item = InFlight(token: work.token, block: work.intoDevice ? work.block : nil, isLast: work.isLast)
         for index in copies.indices {
             if let details = Self.details(of: copies[index]) {
                 item.begins = item.begins || (!details.hasBegun && !work.isFailed)
@@ -138,7 +144,7 @@ extension GPUSink {
         failed.block = nil
         failed.isFailed = true
         finish(details, failed, target: nil)
-        pending.append(InFlight(token: work.token, details: details, ending: failed, failure: result))
+        pending.append(InFlight(token: work.token, details: details, isLast: true, ending: failed, failure: result))
     }
 
     var pendingBytes: Int {
@@ -173,7 +179,6 @@ extension GPUSink {
                 .release, families: families)
         }
         if !work.isFailed, !details.hasFailed { details.signal.forEach(addSignal) }
-        details.hasFailed = false
     }
 
     func add(

@@ -76,7 +76,7 @@ extension GPUSink {
         if let readback = item.readback, result.failure == .none {
             slabs.deviceDidWrite(readback.memory, readback.count, readback.slab)
         }
-        if result.failure != .none { item.details?.pieceFailed(isLast: item.ending != nil) }
+        item.details?.pieceEnded(failed: result.failure != .none, isLast: item.isLast)
         if !item.isReported { results.append(item.failure ?? result) }
     }
 

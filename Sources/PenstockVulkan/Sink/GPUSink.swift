@@ -35,6 +35,8 @@ final class GPUSink: StorageSink, @unchecked Sendable {  // the engine's thread 
         var details: TransferDetails?
         /// Its result has been given already.
         var isReported = false
+        /// It is its request's last.
+        var isLast = false
         /// It brings its image into the layout for copies.
         var begins = false
         /// It brings its image out of that layout again; the work that does so.

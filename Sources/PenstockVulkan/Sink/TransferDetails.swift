@@ -38,8 +38,8 @@ final class TransferDetails: @unchecked Sendable {  // constant but for atomics 
         self.image = image
     }
 
-    /// Ring thread: a piece has failed. The last of them leaves nothing behind: the request may be performed again.
-    func pieceFailed(isLast: Bool) { hasFailed = !isLast }
+    /// Ring thread: a piece has ended. The last of them leaves nothing behind: the request may be performed again.
+    func pieceEnded(failed: Bool, isLast: Bool) { hasFailed = !isLast && (hasFailed || failed) }
 
     /// The details as a request carries them.
     var options: SinkOptions { options(decoding: nil) }

@@ -226,13 +226,35 @@ extension DevicesInTurn {
                 let buffer = try machine.device.makeBuffer(byteCount: size)
                 let signal = machine.semaphore()
                 let synchronization = GPUSynchronization(signal: [GPUSemaphorePoint(signal, 1)])
+                // What is left of the failure must not be found by the same request when it is performed again.
+                let place = try buffer[...].synchronized(synchronization)
                 machine.fake.fail("vkQueueSubmit2", at: call, with: VK_ERROR_OUT_OF_DEVICE_MEMORY)
                 await expectError(.deviceMemory) {
-                    try await queue.read(from: file, into: buffer[...], synchronization: synchronization)
+                    try await queue.core.read(file, 0, into: place, RequestOptions(nil, 0, nil, nil))
                 }
                 #expect(machine.value(signal) == 0)
-                try await queue.read(from: file, into: buffer[...], synchronization: synchronization)
+                _ = try await queue.core.read(file, 0, into: place, RequestOptions(nil, 0, nil, nil))
                 #expect(machine.value(signal) == 1)
+            }
+        }
+
+        /// The same where the pieces are filled one after another.
+        @Test(arguments: 1...4)
+        func copyWithAFailedSubmissionCanBePerformedAgain(_ call: Int) async throws {
+            try await FakeMachine.run { machine in
+                let queue = machine.queue
+                let host = try await queue.allocate(byteCount: 4 << 20)
+                let buffer = try machine.device.makeBuffer(byteCount: 4 << 20)
+                let signal = machine.semaphore()
+                let place = try buffer[...].synchronized(GPUSynchronization(signal: [GPUSemaphorePoint(signal, 1)]))
+                machine.fake.fail("vkQueueSubmit2", at: call, with: VK_ERROR_OUT_OF_DEVICE_MEMORY)
+                await expectError(.deviceMemory) {
+                    try await queue.core.copy(host.storage.block.address, into: place, RequestOptions(nil, 0, nil, nil))
+                }
+                #expect(machine.value(signal) == 0)
+                _ = try await queue.core.copy(host.storage.block.address, into: place, RequestOptions(nil, 0, nil, nil))
+                #expect(machine.value(signal) == 1)
+                withExtendedLifetime(host) {}
             }
         }
 
