@@ -30,13 +30,14 @@ extension FuzzTarget {
     private static func fitted(_ input: [UInt8]) -> [UInt8] {
         guard input.count >= ArchiveFormat.headerSize else { return input }
         var bytes = input
-        func count(at offset: Int) -> Int { Int(input[offset]) | Int(input[offset + 1]) << 8 }
+        func number(at offset: Int, bytes: Int) -> Int {
+            (0..<bytes).reduce(0) { $0 | Int(input[offset + $1]) << (8 * $1) }
+        }
         var header = ArchiveHeader()
         header.isPatch = input[12] & 1 != 0
-        header.entryCount = count(at: 40)
-        header.chunkCount = count(at: 44)
-        header.pathByteCount = count(at: 48)
-        header.largestChunk = 1 << 20
+        header.entryCount = number(at: 40, bytes: 2)
+        header.chunkCount = number(at: 44, bytes: 2)
+        header.pathByteCount = number(at: 48, bytes: 2)
         header.contentSize = (0..<8).reduce(0) { $0 | UInt64(input[64 + $1]) << UInt64(8 * $1) }
         header.baseIdentity = header.isPatch ? 1 : 0
         let room = input.count - ArchiveFormat.headerSize
@@ -44,6 +45,10 @@ extension FuzzTarget {
         let start = (input.count - Int(header.tableSize)) / 16 * 16
         bytes.removeSubrange(start + Int(header.tableSize)..<bytes.count)
         header.tableOffset = UInt64(start)
+        let chunkSizes = (0..<header.entryCount).map { index in
+            number(at: start + index * ArchiveFormat.entrySize + 20, bytes: 4)
+        }
+        header.largestChunk = chunkSizes.max() ?? 0
         header.fileSize = UInt64(bytes.count)
         header.tableChecksum = checksum(bytes.span.bytes.extracting(start..<bytes.count))
         bytes.replaceSubrange(0..<ArchiveFormat.headerSize, with: header.encoded())

@@ -39,6 +39,7 @@ private struct Check {
     var nextChunk = 0
     var end = UInt64(ArchiveFormat.headerSize)
     var contentSize: UInt64 = 0
+    var largestChunk = 0
     /// The places of the last path, and of the last path of a file.
     var lastPath: Range<Int>?
     var lastFile: Range<Int>?
@@ -50,12 +51,16 @@ private struct Check {
             try checkPath(path, of: entry, index, table)
             try checkChunks(of: entry, index, table, chunksStart: chunksStart)
             nextPath += entry.pathLength
+            largestChunk = max(largestChunk, entry.chunkSize)
         }
         guard nextPath == header.pathByteCount, nextChunk == header.chunkCount else {
             throw ArchiveError(.malformed, offset: 44, "There are chunks or paths that belong to no entry")
         }
         guard header.tableOffset - end < ArchiveFormat.blockSize else {
             throw ArchiveError(.malformed, offset: end, "There is a gap between the last chunk and the table")
+        }
+        guard largestChunk == header.largestChunk else {
+            throw ArchiveError(.malformed, offset: 52, "No entry's chunks have \(header.largestChunk) bytes")
         }
         guard contentSize == header.contentSize else {
             throw ArchiveError(.malformed, offset: 64, "The entries' sizes do not add up to the header's")

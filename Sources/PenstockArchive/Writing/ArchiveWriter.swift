@@ -147,6 +147,9 @@ public struct ArchiveWriter: Sendable {
 /// Whether there is a file at each of the paths, and it is one and the same.
 private func isSameFile(_ path: FilePath, _ other: FilePath) -> Bool {
     var (one, two) = (stat(), stat())
-    guard stat(path.string, &one) == 0, stat(other.string, &two) == 0 else { return false }
+    // Paths need not be UTF-8.
+    guard path.withPlatformString({ stat($0, &one) }) == 0, other.withPlatformString({ stat($0, &two) }) == 0 else {
+        return false
+    }
     return one.st_dev == two.st_dev && one.st_ino == two.st_ino
 }

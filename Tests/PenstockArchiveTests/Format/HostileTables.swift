@@ -179,7 +179,7 @@ import Testing
             { $0.pathByteCount = Int(UInt32.max) }, { $0.entryCount += 1 }, { $0.chunkCount -= 1 },
             { $0.pathByteCount -= 1 }, { $0.tableOffset = .max }, { $0.tableOffset += 16 }, { $0.tableOffset = 0 },
             { $0.fileSize = .max }, { $0.fileSize -= 1 }, { $0.contentSize += 1 }, { $0.largestChunk = 1 << 31 },
-            { $0.largestChunk = 1 }, { $0.baseIdentity = 1 },
+            { $0.largestChunk = 1 }, { $0.largestChunk += 4096 }, { $0.baseIdentity = 1 },
         ] {
             var image = image
             image.changeHeader(change)

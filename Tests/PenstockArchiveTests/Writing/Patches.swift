@@ -85,8 +85,13 @@ import Testing
             try await ArchiveWriter(on: queue, codec: LZ4()).write(files.sources, to: path)
             let before = directory.contents(path)
             let base = try await StorageArchive.open(path, on: queue)
-            #expect(link(path.string, directory["other name"].string) == 0)
-            for output in [path, directory["other name"], directory["./base"]] {
+            // Names of files are bytes, and need not be UTF-8.
+            let unreadable = FilePath(platformString: directory["name "].string.utf8CString.dropLast() + [-1, 0])
+            for other in [directory["other name"], unreadable] {
+                let result = path.withPlatformString { path in other.withPlatformString { link(path, $0) } }
+                #expect(result == 0)
+            }
+            for output in [path, directory["other name"], directory["./base"], unreadable] {
                 await expectArchiveFailure(.alreadyExists) {
                     try await ArchiveWriter(on: queue, codec: LZ4()).write(files.sources, to: output, over: base)
                 }
