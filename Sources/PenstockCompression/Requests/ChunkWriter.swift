@@ -92,7 +92,7 @@ struct ChunkWriter: Sendable {
         do throws(StorageError) {
             let outcomes = Locked([Result<EncodedChunk, CodecError>?](repeating: nil, count: count))
             try await workers.perform(
-                count, priority: options.priority, tag: options.tag
+                count, priority: options.priority, tag: options.tag, deadline: options.deadline
             ) { index in
                 let lower = range.lowerBound + index * size
                 let source = lower..<min(lower + size, range.upperBound)

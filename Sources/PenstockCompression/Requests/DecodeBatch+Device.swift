@@ -186,7 +186,8 @@ extension DecodeBatch {
                         request: run.request, chunk: chunk, wanted: 0..<chunk.count,
                         destination: memory + Int(chunk.offset - offset) - range.lowerBound, reach: .host)
                 }
-                if let failure = await batch.decode(parts, manner).first { throw failure.error }
+                let failures = await workers.withBatch(batch.over) { await batch.decode(parts, manner) }
+                if let failure = failures.first { throw failure.error }
             }
         } catch {
             guard error.path == nil else { throw error }

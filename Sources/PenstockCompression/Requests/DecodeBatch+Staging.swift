@@ -95,7 +95,9 @@ extension DecodeBatch {
             whole = WholeChunk(chunk: part.chunk, bytes: bytes)
         }
         guard let whole else { return false }
-        try await workers.perform(1, priority: manner.followsTask ? nil : manner.priority, tag: manner.tag) { _ in
+        try await workers.perform(
+            1, priority: manner.followsTask ? nil : manner.priority, tag: manner.tag, deadline: manner.deadline
+        ) { _ in
             let source = whole.bytes.storage.block.address + part.wanted.lowerBound
             part.destination.copyMemory(from: source, byteCount: part.wanted.count)
         }

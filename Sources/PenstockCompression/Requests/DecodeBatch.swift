@@ -1,4 +1,3 @@
-import CLinux
 import Penstock
 import Synchronization
 
@@ -134,11 +133,10 @@ struct DecodeBatch: Sendable {
     func makeRun(
         _ parts: [DecodePart], _ groups: [DecodeGroup], _ manner: Manner, landed: UnsafeRawBufferPointer? = nil
     ) -> DecodeRun {
-        let left = RequestOptions(nil, 0, nil, manner.deadline).deadlineNanoseconds
-        return DecodeRun(
+        DecodeRun(
             requests, parts, groups, landed: landed, core: queue.core,
             countedBy: manner.isCheck ? nil : workers, priority: manner.priority, followsTask: manner.followsTask,
-            tag: manner.tag, deadline: left == .max ? .max : linux_monotonic_ns() &+ left)
+            tag: manner.tag, deadline: manner.deadline)
     }
 
     /// Sorts out what has become of a group.
@@ -181,22 +179,19 @@ struct DecodeBatch: Sendable {
         _ count: Int, atOnce: Int, _ body: @escaping @Sendable (Int) async -> [Failure]
     ) async -> [Failure] {
         let next = Counter()
-        // Again, if it is one apart: that is in nobody's list.
-        return await workers.withBatch(over) {
-            await withTaskGroup { group in
-                for _ in 0..<min(count, atOnce) {
-                    group.addTask {
-                        var failures: [Failure] = []
-                        while let index = next.take(below: count) {
-                            let more = await body(index)
-                            for failure in more { over.end(failure.request) }
-                            failures += more
-                        }
-                        return failures
+        return await withTaskGroup { group in
+            for _ in 0..<min(count, atOnce) {
+                group.addTask {
+                    var failures: [Failure] = []
+                    while let index = next.take(below: count) {
+                        let more = await body(index)
+                        for failure in more { over.end(failure.request) }
+                        failures += more
                     }
+                    return failures
                 }
-                return await group.reduce(into: []) { $0 += $1 }
             }
+            return await group.reduce(into: []) { $0 += $1 }
         }
     }
 

@@ -27,7 +27,7 @@ final class DecodeRun: PartedWork, @unchecked Sendable {  // outcomes have one w
     init(
         _ requests: [DecodingRequest], _ parts: [DecodePart], _ groups: [DecodeGroup],
         landed: UnsafeRawBufferPointer? = nil, core: QueueCore, countedBy workers: CodecWorkers?,
-        priority: StoragePriority, followsTask: Bool, tag: UInt64, deadline: UInt64
+        priority: StoragePriority, followsTask: Bool, tag: UInt64, deadline: ContinuousClock.Instant?
     ) {
         self.core = core
         self.workers = workers

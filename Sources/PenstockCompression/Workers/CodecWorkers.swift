@@ -63,7 +63,7 @@ package final class CodecWorkers: QueueCompanion, @unchecked Sendable {  // `sta
 
     /// Has the workers do the work, and returns when all its parts have ended, done or refused.
     func run(_ work: PartedWork) async {
-        let timer = work.deadline == .max ? nil : Task { await withdraw(work, at: work.deadline) }
+        let timer = work.deadline.map { deadline in Task { await expire(work, at: deadline) } }
         defer { timer?.cancel() }
         await withTaskCancellationHandler {
             await withTaskPriorityEscalationHandler {
@@ -116,12 +116,9 @@ package final class CodecWorkers: QueueCompanion, @unchecked Sendable {  // `sta
     }
 
     /// Ends what has not begun of the work when the time has come.
-    private func withdraw(_ work: PartedWork, at deadline: UInt64) async {
-        let now = linux_monotonic_ns()
-        if deadline > now {
-            try? await Task.sleep(for: .nanoseconds(Int64(clamping: deadline - now)))
-            guard !Task.isCancelled else { return }
-        }
+    private func expire(_ work: PartedWork, at deadline: ContinuousClock.Instant) async {
+        try? await Task.sleep(until: deadline, clock: .continuous)
+        guard !Task.isCancelled else { return }
         withdraw(work, .deadlineExceeded)
     }
 

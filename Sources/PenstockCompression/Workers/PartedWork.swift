@@ -1,4 +1,3 @@
-import CLinux
 import Penstock
 import Synchronization
 
@@ -11,8 +10,8 @@ class PartedWork: @unchecked Sendable {  // `next` is guarded by the workers' lo
     /// The priority rises with that of the task that waits.
     let followsTask: Bool
     let tag: UInt64
-    /// On the clock of `linux_monotonic_ns`; `.max`: none.
-    let deadline: UInt64
+    /// When parts that have not begun are left out.
+    let deadline: ContinuousClock.Instant?
     /// The first part that nobody has begun. The workers' lock guards it.
     final var next = 0
     /// Parts that have not ended. The one that ends the last of them resumes the task.
@@ -21,7 +20,10 @@ class PartedWork: @unchecked Sendable {  // `next` is guarded by the workers' lo
     // Written before the work is handed to the workers.
     private var continuation: UnsafeContinuation<Void, Never>?
 
-    init(partCount: Int, priority: StoragePriority, followsTask: Bool = false, tag: UInt64, deadline: UInt64) {
+    init(
+        partCount: Int, priority: StoragePriority, followsTask: Bool = false, tag: UInt64,
+        deadline: ContinuousClock.Instant?
+    ) {
         precondition(partCount > 0, "there is nothing to wait for")
         self.partCount = partCount
         self.priority = priority
@@ -38,7 +40,8 @@ class PartedWork: @unchecked Sendable {  // `next` is guarded by the workers' lo
     final var refused: StorageError.Code? {
         let kind = StorageError.Code.Kind(rawValue: refusal.load(ordering: .acquiring))!
         if kind != .none { return .init(kind) }
-        return deadline != .max && linux_monotonic_ns() >= deadline ? .deadlineExceeded : nil
+        if let deadline, deadline <= .now { return .deadlineExceeded }
+        return nil
     }
 
     /// Has the work end early; the first reason counts.

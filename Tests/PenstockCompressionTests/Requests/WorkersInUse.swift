@@ -196,34 +196,54 @@ import Testing
     }
 
     @Test func deadlinesEndWhatHasNotBegun() async throws {
-        let directory = TemporaryDirectory()
-        try await withStorageQueue { queue in
-            let file = try await queue.open(directory["file"], [.readWrite, .create])
-            let chunks = try await queue.write([1, 2, 3], to: file, encoding: LZ4())
-            let buffer = try await queue.allocate(byteCount: 3)
-            await expectFailure(.deadlineExceeded) {
-                try await queue.read(
-                    from: file, chunks: chunks, into: buffer[...], decoding: LZ4(), deadline: .now - .seconds(1))
-            }
+        try await withEncodedFile { queue, read in
+            await expectFailure(.deadlineExceeded) { try await read(.now - .seconds(1)) }
         }
     }
+
     /// Nobody has to come to a request for its time to be over.
     @Test func deadlinesEndWhatWaitsForAWorker() async throws {
-        let directory = TemporaryDirectory()
-        try await withStorageQueue { queue in
-            let file = try await queue.open(directory["file"], [.readWrite, .create])
-            let chunks = try await queue.write([1, 2, 3], to: file, encoding: LZ4())
-            let buffer = try await queue.allocate(byteCount: 3)
+        try await withEncodedFile { queue, read in
             let workers = try queue.codecWorkers
             let gate = Gate()
             async let busy: Void = workers.perform(workers.width) { gate.pass($0) }
             while gate.inside < workers.width { await Task.yield() }
+            await expectFailure(.deadlineExceeded) { try await read(.now + .milliseconds(20)) }
+            gate.open()
+            try await busy
+        }
+    }
+
+    @Test func deadlinesEndEncodingThatWaitsForAWorker() async throws {
+        let directory = TemporaryDirectory()
+        try await withStorageQueue { queue in
+            let file = try await queue.open(directory["file"], [.readWrite, .create])
+            let workers = try queue.codecWorkers
+            let gate = Gate()
+            async let busy: Void = workers.perform(workers.width) { gate.pass($0) }
+            while gate.inside < workers.width { await Task.yield() }
+            let buffer = try await queue.allocate(byteCount: 3)
             await expectFailure(.deadlineExceeded) {
-                try await queue.read(
-                    from: file, chunks: chunks, into: buffer[...], decoding: LZ4(), deadline: .now + .milliseconds(20))
+                try await queue.write(buffer[...], to: file, encoding: LZ4(), deadline: .now + .milliseconds(20))
             }
             gate.open()
             try await busy
+        }
+    }
+
+    private typealias Read = (_ deadline: ContinuousClock.Instant) async throws(StorageError) -> Void
+
+    /// A queue, and a read of encoded bytes that is to end in time.
+    private func withEncodedFile(_ body: (StorageQueue, Read) async throws -> Void) async throws {
+        let directory = TemporaryDirectory()
+        try await withStorageQueue { queue in
+            let file = try await queue.open(directory["file"], [.readWrite, .create])
+            let chunks = try await queue.write([1, 2, 3], to: file, encoding: LZ4())
+            let buffer = try await queue.allocate(byteCount: 3)
+            try await body(queue) { deadline throws(StorageError) in
+                try await queue.read(
+                    from: file, chunks: chunks, into: buffer[...], decoding: LZ4(), deadline: deadline)
+            }
         }
     }
 }
