@@ -77,9 +77,9 @@ extension StorageQueue {
         }
 
         func limits(depth: Int) -> Scheduler.Limits {
-            Scheduler.Limits(
-                bytes: min(bytesInFlight, SlabArena.largestLimit), urgentReserve: urgentReserve, pieces: depth,
-                urgentPieces: depth / 8,
+            let bytes = min(bytesInFlight, SlabArena.largestLimit)
+            return Scheduler.Limits(
+                bytes: bytes, urgentReserve: min(urgentReserve, bytes - 1), pieces: depth, urgentPieces: depth / 8,
                 quantum: pieceSize, serial: ordering == .serial)
         }
     }
