@@ -146,7 +146,7 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
         while true {
             loop.takeInbox { $0.receive(in: self) }
             loop.runJobs()
-            dispatch()
+            let hasDispatchedAll = dispatch()
             flushSinks()
             driver.flush()
             // What has ended leaves room for what waits.
@@ -158,7 +158,7 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
                 continue
             }
             if ended > 0 { hasWaitedForSinks = false }
-            if ended > 0 || loop.hasJobs || !loop.inbox.isEmpty || canStartControl { continue }
+            if ended > 0 || !hasDispatchedAll || loop.hasJobs || !loop.inbox.isEmpty || canStartControl { continue }
             park()
         }
         logger?.debug("storage queue has shut down", metadata: ["queue": "\(configuration.name)"])
@@ -325,7 +325,8 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
 
     // MARK: Dispatch
 
-    private func dispatch() {
+    /// Issues what there is room for. Returns false if it has stopped before that, for the sake of the turn.
+    private func dispatch() -> Bool {
         while canStartControl {
             let (operation, done) = waitingControls.removeFirst()
             control(operation, done)
@@ -339,6 +340,7 @@ package final class Engine: @unchecked Sendable {  // every method but `wake` as
         if self.isBacklogged.load(ordering: .relaxed) != isBacklogged {
             self.isBacklogged.store(isBacklogged, ordering: .relaxed)
         }
+        return inlineBytes < inlineBytesPerTurn
     }
 
     /// Issues the entry's next piece. Returns the bytes that the system call will copy on this thread.

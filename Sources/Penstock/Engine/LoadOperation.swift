@@ -3,7 +3,7 @@ import Glibc
 import SystemPackage
 
 /// A whole file read into a fresh buffer, on the ring thread: open, size, memory, read, close; one message there, one
-/// answer back.
+/// answer back. A file of more than a slab is only opened here.
 ///
 /// A file may hold more than its size says (those of `/proc` say 0) or less (one that is being truncated), so reading goes
 /// on until the end of the file has been met.
@@ -11,7 +11,15 @@ final class LoadOperation: InboxMessage, @unchecked Sendable {  // after `send`,
     private let path: FilePath
     private let priority: StoragePriority
     private let core: QueueCore
-    private let done: @Sendable (Result<HostBuffer, StorageError>) -> Void
+    private let done: @Sendable (Result<Loaded, StorageError>) -> Void
+
+    /// What a load comes to.
+    enum Loaded: Sendable {
+        case whole(HostBuffer)
+        /// More than a slab, by what is known of it: such memory may have to be mapped and touched first, a tenth of a second
+        /// for a gigabyte, and the ring thread has others to serve.
+        case large(StorageFile, size: Int)
+    }
 
     private var engine: Engine?
     private var file: StorageFile?
@@ -27,13 +35,13 @@ final class LoadOperation: InboxMessage, @unchecked Sendable {  // after `send`,
     deinit { beyond.deallocate() }
 
     /// What is asked for behind a full block. Some files of `/proc` can only be read in units.
-    private static let probe = 4096
+    static let probe = 4096
     /// What a file whose size is no help is given to start with.
     private static let firstGuess = 64 << 10
 
     init(
         _ path: FilePath, priority: StoragePriority, core: QueueCore,
-        done: @escaping @Sendable (Result<HostBuffer, StorageError>) -> Void
+        done: @escaping @Sendable (Result<Loaded, StorageError>) -> Void
     ) {
         self.path = path
         self.priority = priority
@@ -69,9 +77,7 @@ final class LoadOperation: InboxMessage, @unchecked Sendable {  // after `send`,
 
     private func prepare(_ size: Int) {
         guard !isCancelled else { return finish(.failure(cancelled)) }
-        guard core.arena.canEverHold(size) else {
-            return finish(.failure(StorageError(.memoryLimit, .load, path: path, length: size)))
-        }
+        guard size <= SlabArena.slabSize else { return finish(.success(.large(file!, size: size))) }
         if let block = core.arena.take(size) { return read(into: block, size) }
         // Nobody may be left who returns any: those who hold it may wait for the queue to stop.
         guard engine?.isStopping != true else { return finish(.failure(cancelled)) }
@@ -96,9 +102,8 @@ final class LoadOperation: InboxMessage, @unchecked Sendable {  // after `send`,
 
     /// The file goes on behind the buffer's end.
     private func grow() {
-        let most = core.arena.limit / SlabArena.slabSize * SlabArena.slabSize
-        let size = max(filled + 1, min(2 * filled, most))
-        if let block = core.arena.take(size) { return read(into: block, size) }
+        let size = 2 * filled
+        if size <= SlabArena.slabSize, let block = core.arena.take(size) { return read(into: block, size) }
         // Who waits for memory must hold none, or two that wait for each other's would do so for ever: start over.
         buffer = nil
         filled = 0
@@ -120,7 +125,8 @@ final class LoadOperation: InboxMessage, @unchecked Sendable {  // after `send`,
         guard !isCancelled else { return finish(.failure(cancelled)) }
         guard let file, let buffer, let engine else { return }
         // One byte more than the size, if the block has room for it, tells at once that the file ends there.
-        let room = min(buffer.storage.block.capacity, max(buffer.count, filled) + 1)
+        let capacity = buffer.storage.block.capacity
+        let room = filled > buffer.count ? capacity : min(capacity, buffer.count + 1)
         // The block is full. Only a file that goes on is worth a larger one.
         let isFull = room <= filled
         let asked = isFull ? Self.probe : room - filled
@@ -144,7 +150,7 @@ final class LoadOperation: InboxMessage, @unchecked Sendable {  // after `send`,
             if isFull, outcome.count > 0 { return grow() }
             filled += outcome.count
             // Fewer than asked only at the end of the file.
-            if outcome.count < asked { finish(.success(buffer.resized(to: filled))) } else { readOn() }
+            if outcome.count < asked { finish(.success(.whole(buffer.resized(to: filled)))) } else { readOn() }
         }
         reading = submission
         engine.admit(submission)
@@ -157,7 +163,7 @@ final class LoadOperation: InboxMessage, @unchecked Sendable {  // after `send`,
         StorageError(engine?.isStopping == true ? .queueClosed : .cancelled, .load, path: path)
     }
 
-    private func finish(_ result: Result<HostBuffer, StorageError>) {
+    private func finish(_ result: Result<Loaded, StorageError>) {
         guard !hasEnded else { return }
         hasEnded = true
         engine?.loads[ObjectIdentifier(self)] = nil

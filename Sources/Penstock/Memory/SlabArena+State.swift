@@ -63,7 +63,9 @@ extension SlabArena.State {
             slabs[index].isMapped = false
         }
         for mapping in kept { source.unmap(mapping.base, mapping.size) }
-        kept = []
+        (kept, emptySlabs, reserve) = ([], [], nil)
+        partial = partial.map { _ in [] }
+        mapped = 0
     }
 
     mutating func take(_ size: Int, limit: Int, _ source: SlabSource) -> SlabArena.Block? {
@@ -178,7 +180,7 @@ extension SlabArena.State {
         }
         guard let base = map(size, limit: limit, source) else { return nil }
         account(size)
-        return SlabArena.Block(address: base, capacity: size, slab: -1)
+        return SlabArena.Block(address: base, capacity: size, slab: -1, isFresh: true)
     }
 
     private mutating func map(_ size: Int, limit: Int, _ source: SlabSource) -> UnsafeMutableRawPointer? {

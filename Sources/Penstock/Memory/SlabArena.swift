@@ -1,3 +1,4 @@
+import CLinux
 import DequeModule
 import Synchronization
 
@@ -5,7 +6,7 @@ import Synchronization
 ///
 /// A slab serves blocks of one size (a power of two from 4 KiB to 2 MiB) and returns to the common store when its last
 /// block does, so that no size can hold on to memory that another needs. Larger blocks are mappings of their own, in
-/// multiples of a slab, a few of which are kept for reuse.
+/// multiples of a slab, a few of which are kept for reuse; whoever gets a new one touches it, outside the arena's lock.
 ///
 /// Why page-aligned blocks only: a destination a few bytes past a page start makes even a plain `pread` 5–7 × slower.
 package final class SlabArena: Sendable {
@@ -24,6 +25,13 @@ package final class SlabArena: Sendable {
         package let capacity: Int
         /// The slab's number; −1 for a mapping of its own.
         package let slab: Int
+        /// A mapping that nobody has touched yet.
+        var isFresh = false
+
+        /// Touches a fresh mapping, which takes 0.1 ms for each of its megabytes: not under a lock, nor on the ring thread.
+        func touch() {
+            if isFresh { linux_populate(address, capacity) }
+        }
     }
 
     /// What comes of waiting for a block.
@@ -120,12 +128,14 @@ package final class SlabArena: Sendable {
                 return Block(address: address, capacity: Self.smallestBlock << sizeClass, slab: slab)
             }
         }
-        return state.withLock { state in
+        let block: Block? = state.withLock { state in
             // Whoever waits goes first; otherwise a large waiter would starve behind small callers.
             guard state.waiters.isEmpty else { return nil }
             if let block = state.take(size, limit: limit, source) { return block }
             return drainCache(into: &state) ? state.take(size, limit: limit, source) : nil
         }
+        block?.touch()
+        return block
     }
 
     /// Puts what lies in the cache back into the books. Under the lock.

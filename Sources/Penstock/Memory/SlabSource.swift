@@ -2,7 +2,8 @@ import CLinux
 
 /// Where an arena's memory comes from.
 package struct SlabSource: Sendable {
-    /// A mapping of so many bytes, page-aligned and touched, and whether it is on huge pages; nil: there is no memory.
+    /// A mapping of so many bytes, page-aligned, and whether it is on huge pages; nil: there is no memory. A slab has been
+    /// touched; larger ones are for whoever gets them to touch.
     package let map: @Sendable (Int) -> (base: UnsafeMutableRawPointer, isHuge: Bool)?
     package let unmap: @Sendable (UnsafeMutableRawPointer, Int) -> Void
 
@@ -18,9 +19,7 @@ package struct SlabSource: Sendable {
     package static let mappings = SlabSource(
         map: { size in
             guard let base = linux_map_aligned(size, SlabArena.slabSize) else { return nil }
-            let isHuge = linux_advise_huge(base, size)
-            linux_populate(base, size)
-            return (base, isHuge)
+            return (base, prepare(base, size))
         },
         unmap: { linux_unmap($0, $1) })
 
@@ -39,10 +38,15 @@ package struct SlabSource: Sendable {
                     deallocate(base, size)
                     return nil
                 }
-                let isHuge = linux_advise_huge(base, size)
-                linux_populate(base, size)
-                return (base, isHuge)
+                return (base, Self.prepare(base, size))
             }, unmap: deallocate)
+    }
+
+    /// Asks for huge pages, says whether there are any, and touches a slab.
+    private static func prepare(_ base: UnsafeMutableRawPointer, _ size: Int) -> Bool {
+        let isHuge = linux_advise_huge(base, size)
+        if size <= SlabArena.slabSize { linux_populate(base, size) }
+        return isHuge
     }
 }
 

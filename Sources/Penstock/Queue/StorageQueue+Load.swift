@@ -136,6 +136,60 @@ extension QueueCore {
         } onCancel: {
             box.cancel(on: executor)
         }
-        return try result.get()
+        switch try result.get() {
+        case .whole(let buffer): return buffer
+        case .large(let file, let size): return try await load(file, size, priority)
+        }
+    }
+
+    /// Reads a whole file of about so many bytes into memory that the calling task waits for, maps and touches itself.
+    private func load(
+        _ file: StorageFile, _ size: Int, _ priority: StoragePriority
+    ) async throws(StorageError) -> HostBuffer {
+        var size = size
+        while true {
+            let block = try await take(size, from: arena, .load, path: file.path)
+            let buffer = HostBuffer(block: block, count: block.capacity, arena: arena)
+            // One byte more than the size, if the block has room for it, tells at once that the file ends there.
+            var (count, end) = (0, min(size + 1, block.capacity))
+            while count < end {
+                count += try await load(file, at: count, buffer[count..<end], priority)
+                // Fewer than asked only at the end of the file.
+                if count < end { return buffer.prefix(count) }
+                end = block.capacity
+            }
+            if try await !goesOn(file, at: count, priority) { return buffer }
+            // From the start: a task that holds memory while it waits for more may wait for ever.
+            let most = arena.limit / SlabArena.slabSize * SlabArena.slabSize
+            size = max(count + 1, min(2 * count, most))
+        }
+    }
+
+    /// Whether a file has bytes behind a full block: only then is it worth a larger one.
+    private func goesOn(
+        _ file: StorageFile, at offset: Int, _ priority: StoragePriority
+    ) async throws(StorageError) -> Bool {
+        let size = LoadOperation.probe
+        let memory = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: size)
+        defer { memory.deallocate() }
+        let buffer = HostBuffer(borrowing: memory, count: size)
+        return try await load(file, at: offset, buffer[...], priority) > 0
+    }
+
+    /// A part of a load. See ``StorageQueue/read(from:at:into:priority:deadline:tag:label:)-(_,_,HostBuffer.Slice,_,_,_,_)``.
+    private func load(
+        _ file: StorageFile, at offset: Int, _ slice: HostBuffer.Slice, _ priority: StoragePriority
+    ) async throws(StorageError) -> Int {
+        do throws(StorageError) {
+            let transfer = try Transfer(.read, file, UInt64(offset), slice, core: self)
+            let inline = try readInline(transfer, priority)
+            guard !inline.isComplete else {
+                if inline.shouldYield { await Task.yield() }
+                return inline.count
+            }
+            return try await perform(.read, transfer, after: inline, RequestOptions(priority, 0, nil, nil))
+        } catch {
+            throw error.during(.load)
+        }
     }
 }

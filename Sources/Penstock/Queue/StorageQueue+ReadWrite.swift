@@ -217,7 +217,9 @@ extension QueueCore {
             wait.cancel(in: arena)
         }
         switch grant {
-        case .block(let block): return block
+        case .block(let block):
+            block.touch()
+            return block
         case .outOfMemory: throw StorageError(.outOfMemory, operation, path: path, length: count)
         case .withdrawn:
             let isClosed = isClosed.load(ordering: .relaxed)

@@ -79,7 +79,7 @@ public actor StorageQueue {
     /// Returns when everything asked for before has ended. What is asked for afterwards waits for that.
     ///
     /// Reads that are finished on their caller's own thread do not wait, nor is waited for those whose caller still waits for
-    /// memory. Requests that are done in several steps (those that decode or encode, and copies between the host and a GPU)
+    /// memory. Requests that are done in several steps (loads, those that decode or encode, and copies between the host and a GPU)
     /// are waited for step by step: those that are between two of them may end later.
     public nonisolated func barrier() async throws(StorageError) {
         try await core.errand(.sync) { engine, done in engine.barrier { done(.success(())) } }

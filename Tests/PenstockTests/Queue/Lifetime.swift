@@ -97,15 +97,16 @@ import Testing
     }
 
     /// Whoever holds all the memory may wait for the shutdown: nothing that is in flight may come to wait for theirs.
-    @Test func shutdownEndsLoadsThatAreAboutToWaitForMemory() async throws {
+    @Test(arguments: [100_000, 3_000_000])
+    func shutdownEndsLoadsThatAreAboutToWaitForMemory(_ size: Int) async throws {
         var faults = SimulatedDisk.Faults.none
         faults.delay = .seconds(1) ... .seconds(1)
         let disk = SimulatedDisk(seed: 1, faults: faults, time: .manual)
-        disk["file"] = FilePattern().bytes(0..<100_000)
+        disk["file"] = FilePattern().bytes(0..<size)
         var configuration = StorageQueue.Configuration()
-        configuration.hostMemoryLimit = 2 << 20
+        configuration.hostMemoryLimit = 4 << 20
         let queue = try StorageQueue(simulating: disk, configuration)
-        let all = try await queue.allocate(byteCount: 2 << 20)
+        let all = try await queue.allocate(byteCount: 4 << 20)
         let load = Task { try await queue.load("file") }
         await disk.operationsInFlight(atLeast: 1)
         let hasBegun = Shared(false)
