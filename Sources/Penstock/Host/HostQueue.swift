@@ -18,7 +18,7 @@ package final class HostQueue: Sendable {
     }
 
     package struct Configuration: Sendable {
-        /// Requests that have been enqueued and not reported, and marks that have not been reached, at most.
+        /// Requests that have been enqueued and not reported, and calls of ``mark(accept:fire:)`` that have not fired, at most.
         package var capacity = 1024
         package var whenFull = WhenFull.block
         package var priority = StoragePriority.normal
@@ -318,40 +318,31 @@ package final class HostQueue: Sendable {
     /// - Parameter timeout: Nanoseconds; `.max`: no limit.
     /// - Returns: False when the time has passed.
     package func wait(_ timeout: UInt64) throws(StorageError) -> Bool {
-        let begin = linux_monotonic_ns()
-        let (first, isLast) = try nextEnd()
-        guard wait(for: first, timeout) else { return false }
-        if isLast { return true }
-        let passed = linux_monotonic_ns() - begin
-        // Whoever has asked for this one has done so after the call.
-        return wait(for: try nextEnd(after: first).end, timeout == .max ? .max : timeout - min(timeout, passed))
+        // Who polls leaves one mark behind, whatever is enqueued meanwhile.
+        if timeout == 0, isBeforeAnEnd() { return false }
+        let end = try endOfAll()
+        return endGate.wait(timeout) { end.isReached.load(ordering: .sequentiallyConsistent) }
     }
 
-    private func wait(for end: End, _ timeout: UInt64) -> Bool {
-        endGate.wait(timeout) { end.isReached.load(ordering: .sequentiallyConsistent) }
-    }
-
-    /// The end of everything that has been enqueued, or, if an earlier one has not been reached, that one: who asks again and
-    /// again leaves one mark behind, whatever is enqueued meanwhile.
-    ///
-    /// - Parameter earlier: An end that has been reached.
-    private func nextEnd(after earlier: End? = nil) throws(StorageError) -> (end: End, isLast: Bool) {
-        let known: (End, Bool)? = state.withLock { state in
-            guard !state.isClosed, let end = state.end, end !== earlier else { return nil }
-            let isReached = end.isReached.load(ordering: .relaxed)
-            guard earlier != nil || state.endIsLast || !isReached else { return nil }
+    /// Whether an end that was asked for earlier has not been reached; sends what has been enqueued.
+    private func isBeforeAnEnd() -> Bool {
+        state.withLock { state in
+            guard !state.isClosed, let end = state.end, !end.isReached.load(ordering: .relaxed) else { return false }
             send(&state)
-            return (end, state.endIsLast)
+            return true
         }
-        if let known { return known }
+    }
+
+    /// The end of everything that has been enqueued: one for all who ask before there is more, however often.
+    private func endOfAll() throws(StorageError) -> End {
+        if let end = state.withLock({ $0.isClosed || !$0.endIsLast ? nil : $0.end }) { return end }
         let end = End()
-        let accept = { (state: inout State) in (state.end, state.endIsLast) = (end, true) }
-        try addMarker(accept) { [endGate] failure in
+        try addMarker({ ($0.end, $0.endIsLast) = (end, true) }) { [endGate] failure in
             end.isReached.store(true, ordering: .sequentiallyConsistent)
             endGate.wake()
             return failure
         }
-        return (end, true)
+        return end
     }
 
     /// Reached when everything in front of it has ended.

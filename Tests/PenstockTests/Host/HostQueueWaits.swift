@@ -47,7 +47,7 @@ import Testing
         }
     }
 
-    /// An end that somebody else has asked for does not do for what has come since.
+    /// An end that was asked for earlier does not do for what has come since.
     @Test func earlierEndIsNotTakenForTheLast() async throws {
         try await withRequests { requests, file in
             try enqueueRead(of: file, on: requests)
@@ -63,6 +63,27 @@ import Testing
             disk.advance(by: .milliseconds(500))
             #expect(try requests.wait(.max))
             #expect(requests.status.completed == 2)
+        }
+    }
+
+    /// What comes while a thread waits may need just that thread.
+    @Test func waitingIsForWhatWasEnqueuedBefore() async throws {
+        try await withRequests { requests, file in
+            try enqueueRead(of: file, on: requests)
+            #expect(try !requests.wait(0))
+            try enqueueRead(of: file, on: requests)
+            async let isOver = Task.detached { try requests.wait(.max) }.value
+            // Two requests and two marks: the thread waits.
+            while requests.outstanding.load(ordering: .relaxed) < 4 { await Task.yield() }
+            await disk.operationsInFlight(atLeast: 2)
+            disk.advance(by: .milliseconds(500))
+            try enqueueRead(of: file, on: requests)
+            requests.submit()
+            await disk.operationsInFlight(atLeast: 3)
+            disk.advance(by: .milliseconds(500))
+            #expect(try await isOver)
+            #expect(requests.status.completed == 2)
+            disk.advance(by: .milliseconds(500))
         }
     }
 }
