@@ -277,6 +277,11 @@ package struct RequestOptions {
     }
 }
 
+extension ContinuousClock.Instant {
+    /// Whether it is near enough for a timer: what is centuries away is never.
+    package var isForeseeable: Bool { RequestOptions.nanoseconds(until: self) != .max }
+}
+
 extension StorageError {
     init(
         _ outcome: RequestRecord.Outcome, _ direction: RequestRecord.Direction, _ file: StorageFile?, offset: UInt64?,

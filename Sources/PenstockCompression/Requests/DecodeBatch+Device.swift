@@ -170,24 +170,25 @@ extension DecodeBatch {
         // Whether a request has failed is found out by who decodes it.
         let batch = apart()
         do throws(StorageError) {
-            _ = try await queue.core.fill(slice, options) { [manner] memory, range throws(StorageError) in
-                // As if they were stored chunks, which are wanted in staging memory as they are.
-                let end = offset + UInt64(range.upperBound)
-                let stored = request.chunks[run.chunks].filter {
-                    $0.offset >= offset + UInt64(range.lowerBound) && $0.offset + UInt64($0.count) <= end
-                }.map { chunk in
-                    var chunk = chunk
-                    chunk.isStored = true
-                    chunk.decodedCount = chunk.count
-                    return chunk
+            try await workers.withBatch(batch.over) { [manner] () throws(StorageError) in
+                _ = try await queue.core.fill(slice, options) { memory, range throws(StorageError) in
+                    // As if they were stored chunks, which are wanted in staging memory as they are.
+                    let end = offset + UInt64(range.upperBound)
+                    let stored = request.chunks[run.chunks].filter {
+                        $0.offset >= offset + UInt64(range.lowerBound) && $0.offset + UInt64($0.count) <= end
+                    }.map { chunk in
+                        var chunk = chunk
+                        chunk.isStored = true
+                        chunk.decodedCount = chunk.count
+                        return chunk
+                    }
+                    let parts = stored.map { chunk in
+                        DecodePart(
+                            request: run.request, chunk: chunk, wanted: 0..<chunk.count,
+                            destination: memory + Int(chunk.offset - offset) - range.lowerBound, reach: .host)
+                    }
+                    if let failure = await batch.decode(parts, manner).first { throw failure.error }
                 }
-                let parts = stored.map { chunk in
-                    DecodePart(
-                        request: run.request, chunk: chunk, wanted: 0..<chunk.count,
-                        destination: memory + Int(chunk.offset - offset) - range.lowerBound, reach: .host)
-                }
-                let failures = await workers.withBatch(batch.over) { await batch.decode(parts, manner) }
-                if let failure = failures.first { throw failure.error }
             }
         } catch {
             guard error.path == nil else { throw error }

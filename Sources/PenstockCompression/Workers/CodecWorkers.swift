@@ -63,7 +63,8 @@ package final class CodecWorkers: QueueCompanion, @unchecked Sendable {  // `sta
 
     /// Has the workers do the work, and returns when all its parts have ended, done or refused.
     func run(_ work: PartedWork) async {
-        let timer = work.deadline.map { deadline in Task { await expire(work, at: deadline) } }
+        let deadline = work.deadline.flatMap { $0.isForeseeable ? $0 : nil }
+        let timer = deadline.map { deadline in Task { await expire(work, at: deadline) } }
         defer { timer?.cancel() }
         await withTaskCancellationHandler {
             await withTaskPriorityEscalationHandler {
@@ -81,16 +82,17 @@ package final class CodecWorkers: QueueCompanion, @unchecked Sendable {  // `sta
     }
 
     /// Does what `body` does, and lets ``cancel(tag:mask:)`` know of the batch meanwhile.
-    func withBatch<R: Sendable>(_ batch: RequestsOver, _ body: () async -> R) async -> R {
+    func withBatch<R: Sendable, E>(_ batch: RequestsOver, _ body: () async throws(E) -> R) async throws(E) -> R {
         withLock { $0.batches.append(batch) }
-        let result = await body()
-        withLock { state in
-            if let index = state.batches.lastIndex(where: { $0 === batch }) {
-                state.batches.swapAt(index, state.batches.count - 1)
-                state.batches.removeLast()
+        defer {
+            withLock { state in
+                if let index = state.batches.lastIndex(where: { $0 === batch }) {
+                    state.batches.swapAt(index, state.batches.count - 1)
+                    state.batches.removeLast()
+                }
             }
         }
-        return result
+        return try await body()
     }
 
     private func add(_ work: PartedWork) {
