@@ -28,9 +28,10 @@ package final class SlabArena: Sendable {
         /// A mapping that nobody has touched yet.
         var isFresh = false
 
-        /// Touches a fresh mapping, which takes 0.1 ms for each of its megabytes: not under a lock, nor on the ring thread.
-        func touch() {
+        /// The block, touched, which takes a fresh one 0.1 ms for each of its megabytes: not under a lock, nor on the ring thread.
+        func touched() -> Block {
             if isFresh { linux_populate(address, capacity) }
+            return Block(address: address, capacity: capacity, slab: slab)
         }
     }
 
@@ -121,21 +122,22 @@ package final class SlabArena: Sendable {
     }
 
     /// A block of at least `size` bytes, or nil when the limit leaves no room for it now.
-    package func take(_ size: Int) -> Block? {
+    package func take(_ size: Int) -> Block? { takeAsItIs(size)?.touched() }
+
+    /// The same, but for the touch.
+    func takeAsItIs(_ size: Int) -> Block? {
         if size <= Self.slabSize {
             let sizeClass = State.sizeClass(of: size)
             if let (address, slab) = cache.take(sizeClass) {
                 return Block(address: address, capacity: Self.smallestBlock << sizeClass, slab: slab)
             }
         }
-        let block: Block? = state.withLock { state in
+        return state.withLock { state in
             // Whoever waits goes first; otherwise a large waiter would starve behind small callers.
             guard state.waiters.isEmpty else { return nil }
             if let block = state.take(size, limit: limit, source) { return block }
             return drainCache(into: &state) ? state.take(size, limit: limit, source) : nil
         }
-        block?.touch()
-        return block
     }
 
     /// Puts what lies in the cache back into the books. Under the lock.

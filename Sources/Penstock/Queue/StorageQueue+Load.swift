@@ -3,7 +3,8 @@ import Glibc
 public import SystemPackage
 
 extension StorageQueue {
-    /// Reads a whole file into a fresh buffer: open, size, read and close as one request with one suspension.
+    /// Reads a whole file into a fresh buffer: open, size, read and close as one request with one suspension, or two if the
+    /// file has more than 2 MiB.
     ///
     /// A file whose path and pages are cached is finished on the caller's own thread. Files whose size lies, such as those
     /// of `/proc`, are read to their end.
@@ -138,12 +139,12 @@ extension QueueCore {
         }
         switch try result.get() {
         case .whole(let buffer): return buffer
-        case .large(let file, let size): return try await load(file, size, priority)
+        case .large(let file, let size): return try await loadLarge(file, size, priority)
         }
     }
 
     /// Reads a whole file of about so many bytes into memory that the calling task waits for, maps and touches itself.
-    private func load(
+    private func loadLarge(
         _ file: StorageFile, _ size: Int, _ priority: StoragePriority
     ) async throws(StorageError) -> HostBuffer {
         var size = size
@@ -153,7 +154,7 @@ extension QueueCore {
             // One byte more than the size, if the block has room for it, tells at once that the file ends there.
             var (count, end) = (0, min(size + 1, block.capacity))
             while count < end {
-                count += try await load(file, at: count, buffer[count..<end], priority)
+                count += try await loadPart(of: file, at: count, buffer[count..<end], priority)
                 // Fewer than asked only at the end of the file.
                 if count < end { return buffer.prefix(count) }
                 end = block.capacity
@@ -173,12 +174,12 @@ extension QueueCore {
         let memory = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: size)
         defer { memory.deallocate() }
         let buffer = HostBuffer(borrowing: memory, count: size)
-        return try await load(file, at: offset, buffer[...], priority) > 0
+        return try await loadPart(of: file, at: offset, buffer[...], priority) > 0
     }
 
     /// A part of a load. See ``StorageQueue/read(from:at:into:priority:deadline:tag:label:)-(_,_,HostBuffer.Slice,_,_,_,_)``.
-    private func load(
-        _ file: StorageFile, at offset: Int, _ slice: HostBuffer.Slice, _ priority: StoragePriority
+    private func loadPart(
+        of file: StorageFile, at offset: Int, _ slice: HostBuffer.Slice, _ priority: StoragePriority
     ) async throws(StorageError) -> Int {
         do throws(StorageError) {
             let transfer = try Transfer(.read, file, UInt64(offset), slice, core: self)

@@ -193,7 +193,7 @@ extension QueueCore {
         guard !isClosed.load(ordering: .relaxed) else {
             throw StorageError(.queueClosed, operation, path: path, length: count)
         }
-        if let block = arena.take(count) { return block }
+        if let block = arena.takeAsItIs(count) { return await touched(block) }
         guard arena.canEverHold(count) else {
             throw StorageError(.memoryLimit, operation, path: path, length: count)
         }
@@ -217,9 +217,7 @@ extension QueueCore {
             wait.cancel(in: arena)
         }
         switch grant {
-        case .block(let block):
-            block.touch()
-            return block
+        case .block(let block): return await touched(block)
         case .outOfMemory: throw StorageError(.outOfMemory, operation, path: path, length: count)
         case .withdrawn:
             let isClosed = isClosed.load(ordering: .relaxed)
@@ -227,6 +225,12 @@ extension QueueCore {
             throw StorageError(
                 isClosed ? .queueClosed : isLate ? .deadlineExceeded : .cancelled, operation, path: path, length: count)
         }
+    }
+
+    /// The block, touched by another thread where the task's own is the ring's, which has others to serve.
+    private func touched(_ block: SlabArena.Block) async -> SlabArena.Block {
+        guard block.isFresh, executor.loop.isCurrent else { return block.touched() }
+        return await Task.detached { block.touched() }.value
     }
 }
 

@@ -57,7 +57,8 @@ public actor StorageQueue {
 
     /// Waits for every request to end, then ends the queue's thread and joins it.
     ///
-    /// Requests made from now on end with ``StorageError/Code/queueClosed``. Buffers stay valid, and so do open files,
+    /// Requests made from now on end with ``StorageError/Code/queueClosed``, and so does at its next step what is done in
+    /// several of them (see ``barrier()``). Buffers stay valid, and so do open files,
     /// which can then only be dropped. Called from the queue's own executor, it returns when every request has ended,
     /// and the thread ends by itself.
     public nonisolated func shutdown() async { await core.shutdown() }
