@@ -28,7 +28,8 @@ package final class SlabArena: Sendable {
         /// A mapping that nobody has touched yet.
         var isFresh = false
 
-        /// The block, touched, which takes a fresh one 0.1 ms for each of its megabytes: not under a lock, nor on the ring thread.
+        /// The block, touched, which takes a fresh one 0.1 ms for each of its megabytes: not under a lock, nor, by those who can
+        /// wait, on the ring thread.
         func touched() -> Block {
             if isFresh { linux_populate(address, capacity) }
             return Block(address: address, capacity: capacity, slab: slab)
@@ -121,7 +122,7 @@ package final class SlabArena: Sendable {
         }
     }
 
-    /// A block of at least `size` bytes, or nil when the limit leaves no room for it now.
+    /// A block of at least `size` bytes, or nil when the limit leaves no room for it now. The calling thread touches it.
     package func take(_ size: Int) -> Block? { takeAsItIs(size)?.touched() }
 
     /// The same, but for the touch.

@@ -6,8 +6,8 @@ extension StorageQueue {
     /// Reads a whole file into a fresh buffer: open, size, read and close as one request with one suspension, or two if the
     /// file has more than 2 MiB.
     ///
-    /// A file whose path and pages are cached is finished on the caller's own thread. Files whose size lies, such as those
-    /// of `/proc`, are read to their end.
+    /// A file of at most ``Configuration/inlineLimit`` bytes whose path and pages are cached is finished on the caller's own
+    /// thread. Files whose size lies, such as those of `/proc`, are read to their end.
     ///
     /// - Parameters:
     ///   - path: The file.

@@ -557,7 +557,8 @@ penstock_result penstock_enqueue_signal(
     penstock_queue queue, penstock_device device, uint64_t semaphore, uint64_t value);
 
 // Waits until everything enqueued before has ended, or `timeout` ns have passed: PENSTOCK_TIMEOUT. Not in a callback.
-// With a timeout of 0 it only asks, and may do so every frame: of any number of such calls one mark is left behind.
+// With a timeout of 0 it only asks, and may do so every frame: of any number of such calls one mark is left behind. One
+// whose time has passed leaves its own, a few hundred bytes, until the place is reached.
 penstock_result penstock_wait(penstock_queue queue, uint64_t timeout);
 
 // Has all requests enqueued afterwards that touch the device's memory wait, before they do so, for a timeline semaphore
