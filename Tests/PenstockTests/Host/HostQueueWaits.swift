@@ -31,6 +31,16 @@ import Testing
         await queue.shutdown()
     }
 
+    /// Ends the reads that are in flight, so many, with another behind them that is half done.
+    private func endReads(_ count: Int, of file: StorageFile, on requests: HostQueue) async throws {
+        await disk.operationsInFlight(atLeast: count)
+        disk.advance(by: .milliseconds(500))
+        try enqueueRead(of: file, on: requests)
+        requests.submit()
+        await disk.operationsInFlight(atLeast: count + 1)
+        disk.advance(by: .milliseconds(500))
+    }
+
     /// A host may ask every frame, for as long as its first request takes.
     @Test func whoAsksAgainAndAgainLeavesOneMarkBehind() async throws {
         try await withRequests { requests, file in
@@ -52,12 +62,7 @@ import Testing
         try await withRequests { requests, file in
             try enqueueRead(of: file, on: requests)
             #expect(try !requests.wait(0))
-            await disk.operationsInFlight(atLeast: 1)
-            disk.advance(by: .milliseconds(500))
-            try enqueueRead(of: file, on: requests)
-            requests.submit()
-            await disk.operationsInFlight(atLeast: 2)
-            disk.advance(by: .milliseconds(500))
+            try await endReads(1, of: file, on: requests)
             while requests.status.completed < 1 { await Task.yield() }
             #expect(try !requests.wait(1_000_000), "the second has not ended")
             disk.advance(by: .milliseconds(500))
@@ -76,12 +81,7 @@ import Testing
             let thread = try RingThread(name: "waits") { isOver.change { $0 = (try? requests.wait(.max)) == true } }
             // Two requests and two marks: the thread waits.
             while requests.outstanding.load(ordering: .relaxed) < 4 { await Task.yield() }
-            await disk.operationsInFlight(atLeast: 2)
-            disk.advance(by: .milliseconds(500))
-            try enqueueRead(of: file, on: requests)
-            requests.submit()
-            await disk.operationsInFlight(atLeast: 3)
-            disk.advance(by: .milliseconds(500))
+            try await endReads(2, of: file, on: requests)
             thread.join()
             #expect(isOver.now)
             #expect(requests.status.completed == 2)

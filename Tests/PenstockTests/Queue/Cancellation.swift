@@ -53,15 +53,23 @@ import Testing
         await queue.shutdown()
     }
 
-    /// In flight, a cancel is a wish: the call returns with the operation's own completion, not before.
-    @Test(arguments: [0.0, 1.0])
-    func requestInFlightEndsWithItsOwnCompletion(_ cancellable: Double) async throws {
+    /// A file on a disk that takes a second of its own time for everything from then on.
+    private func openOnSlowDisk(
+        _ caching: StorageFile.Caching, cancellable: Double
+    ) async throws -> (SimulatedDisk, StorageQueue, StorageFile) {
         let disk = SimulatedDisk(seed: 1, time: .manual)
         disk["file"] = FilePattern().bytes(0..<100_000)
         let queue = try StorageQueue(simulating: disk)
-        let file = try await queue.open("file", caching: .buffered)
+        let file = try await queue.open("file", caching: caching)
         disk.faults.delay = .seconds(1) ... .seconds(1)
         disk.faults.cancellable = cancellable
+        return (disk, queue, file)
+    }
+
+    /// In flight, a cancel is a wish: the call returns with the operation's own completion, not before.
+    @Test(arguments: [0.0, 1.0])
+    func requestInFlightEndsWithItsOwnCompletion(_ cancellable: Double) async throws {
+        let (disk, queue, file) = try await openOnSlowDisk(.buffered, cancellable: cancellable)
         let buffer = try await queue.allocate(byteCount: 1000)
         let hasReturned = Shared(false)
         try await withThrowingTaskGroup(of: Int?.self) { group in
@@ -90,12 +98,7 @@ import Testing
     /// The wish is not forgotten with the operation that it was meant for.
     @Test(arguments: Setback.allCases)
     func cancelledRequestIsNotTriedAgain(_ setback: Setback) async throws {
-        let disk = SimulatedDisk(seed: 1, time: .manual)
-        disk["file"] = FilePattern().bytes(0..<100_000)
-        let queue = try StorageQueue(simulating: disk)
-        let file = try await queue.open("file", caching: .direct)
-        disk.faults.delay = .seconds(1) ... .seconds(1)
-        disk.faults.cancellable = 0
+        let (disk, queue, file) = try await openOnSlowDisk(.direct, cancellable: 0)
         switch setback {
         case .interrupted: disk.faults.interruptions = 1
         case .again: disk.faults.again = 1
