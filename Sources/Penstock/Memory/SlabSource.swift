@@ -51,11 +51,6 @@ package struct SlabSource: Sendable {
 }
 
 /// One slab outside any arena, on huge pages where possible, touched; nil when the kernel has no memory.
-func mapSlab() -> UnsafeMutableRawPointer? {
-    guard let base = linux_map_aligned(SlabArena.slabSize, SlabArena.slabSize) else { return nil }
-    _ = linux_advise_huge(base, SlabArena.slabSize)
-    linux_populate(base, SlabArena.slabSize)
-    return base
-}
+func mapSlab() -> UnsafeMutableRawPointer? { SlabSource.mappings.map(SlabArena.slabSize)?.base }
 
-func unmapSlab(_ base: UnsafeMutableRawPointer) { linux_unmap(base, SlabArena.slabSize) }
+func unmapSlab(_ base: UnsafeMutableRawPointer) { SlabSource.mappings.unmap(base, SlabArena.slabSize) }
